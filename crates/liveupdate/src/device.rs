@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The device, from which sessions come.
+
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd as _, OwnedFd};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    ioctl::{Opcode, Updater},
+};
+
+use crate::{
+    Error, Operation, Result, SessionName,
+    session::{Incoming, Outgoing, Session},
+    uapi::{self, NamedSession},
+};
+
+/// Where the kernel's device stands.
+pub const DEVICE_PATH: &str = "/dev/liveupdate";
+
+/// The open device. Drop it as soon as the sessions are there: nobody else can open it meanwhile.
+#[derive(Debug)]
+pub struct Device(OwnedFd);
+
+impl Device {
+    /// Opens the device; the first open after a kexec reads what the previous kernel handed over.
+    ///
+    /// # Errors
+    /// `EBUSY` another process has it open; `EIO` restoring failed; `ENOENT` the kernel has no live update or it is off.
+    pub fn open() -> Result<Self> {
+        rustix::fs::open(DEVICE_PATH, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .map(Self)
+            .map_err(|errno| Error {
+                operation: Operation::Open,
+                object: DEVICE_PATH.into(),
+                errno,
+            })
+    }
+
+    /// Creates an empty session that will be handed to the next kernel.
+    ///
+    /// # Errors
+    /// `EEXIST` the name is taken; `ENOSPC`, `ENOMEM`, `EMFILE` limits; `ESHUTDOWN` a kexec is under way.
+    pub fn create(&self, name: &SessionName) -> Result<Session<Outgoing>> {
+        self.named::<{ uapi::CREATE_SESSION }>(Operation::Create, name)
+            .map(Session::from)
+    }
+
+    /// Checks out a session that the previous kernel handed over.
+    ///
+    /// # Errors
+    /// `ENOENT` no such session, or it is finished; `EINVAL` it is checked out already; `EIO` it cannot be restored.
+    pub fn retrieve(&self, name: &SessionName) -> Result<Session<Incoming>> {
+        self.named::<{ uapi::RETRIEVE_SESSION }>(Operation::RetrieveSession, name)
+            .map(Session::from)
+    }
+
+    fn named<const COMMAND: Opcode>(
+        &self,
+        operation: Operation,
+        name: &SessionName,
+    ) -> Result<OwnedFd> {
+        let mut argument = NamedSession {
+            size: uapi::size_field::<NamedSession>(),
+            fd: -1,
+            name: name.to_field(),
+        };
+        // SAFETY: both commands read and write one `NamedSession`, whose layout is the kernel's.
+        unsafe { rustix::ioctl::ioctl(&self.0, Updater::<COMMAND, _>::new(&mut argument)) }
+            .map_err(|errno| Error {
+                operation,
+                object: name.to_string(),
+                errno,
+            })?;
+        // SAFETY: on success the kernel has stored a new descriptor that nobody else owns.
+        Ok(unsafe { OwnedFd::from_raw_fd(argument.fd) })
+    }
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
