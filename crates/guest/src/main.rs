@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The test machine's `/init`, its agent, and the `kexec-now` command for people.
+
+mod agent;
+mod bulk;
+mod child;
+mod exec;
+mod init;
+mod ioctl;
+mod kexec;
+mod kexec_legacy;
+mod luo;
+mod memfd;
+mod net;
+mod slots;
+mod system;
+mod userfault;
+
+use std::{path::Path, process::ExitCode};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args();
+    let program = args.next().unwrap_or_default();
+    let name = Path::new(&program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let done = match (name, args.next().as_deref()) {
+        ("kexec-now", kernel) => kexec::now(kernel),
+        (_, Some("agent")) => agent::serve(),
+        _ if std::process::id() == 1 => init::run(),
+        _ => {
+            eprintln!("luo-guest is the init of a test machine; it does nothing elsewhere");
+            return ExitCode::FAILURE;
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("luo-guest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

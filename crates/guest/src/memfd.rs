@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Memory files with contents that verify themselves.
+
+use std::{
+    fs::{self, File},
+    io::{self, Seek as _, SeekFrom},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{FileExt as _, MetadataExt as _},
+    },
+};
+
+use luo_guest::proto::{Failure, MemfdSpec, Op, Outcome, Pages, Reply};
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use crate::slots::{Slots, Tried as _, other};
+
+/// Reads and writes go in pieces of this many bytes.
+const PIECE: u64 = 1 << 20;
+/// Whether the kernel backs memfds with 2 MiB pages; read when a page is allocated.
+const SHMEM_HUGE: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+/// How many 2 MiB hugetlbfs pages there are.
+const HUGETLB_POOL: &str = "/proc/sys/vm/nr_hugepages";
+
+pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
+    match op {
+        Op::MemfdCreate { slot, spec } => {
+            slots.put(&slot, create(&spec)?.into());
+            Ok(Reply::Done)
+        }
+        Op::MemfdVerify { slot, spec } => verify(&borrow(slots, &slot)?, &spec),
+        Op::MemfdSeal { slot, seals } => {
+            let seals = SealFlags::from_bits_retain(seals);
+            rustix::fs::fcntl_add_seals(slots.get(&slot)?, seals).tried(format!("seal {slot}"))?;
+            Ok(Reply::Done)
+        }
+        Op::MemfdFromFile { slot, path } => {
+            let bytes = fs::read(&path).tried(format!("read {path}"))?;
+            let file = new_memfd(MemfdFlags::ALLOW_SEALING)?;
+            file.write_all_at(&bytes, 0).tried("write memfd")?;
+            slots.put(&slot, file.into());
+            Ok(Reply::Done)
+        }
+        Op::MemfdToFile { slot, path } => {
+            let mut file = borrow(slots, &slot)?;
+            file.rewind().tried("rewind memfd")?;
+            let mut to = File::create(&path).tried(format!("create {path}"))?;
+            io::copy(&mut file, &mut to).tried(format!("copy memfd {slot} to {path}"))?;
+            Ok(Reply::Done)
+        }
+        op => Err(other(format!("not about memory files: {op:?}"))),
+    }
+}
+
+fn borrow(slots: &Slots, slot: &str) -> Result<File, Failure> {
+    rustix::io::fcntl_dupfd_cloexec(slots.get(slot)?, 3).map(File::from).tried("dup")
+}
+
+fn new_memfd(flags: MemfdFlags) -> Result<File, Failure> {
+    let fd: OwnedFd = rustix::fs::memfd_create("luo-test", flags | MemfdFlags::CLOEXEC).tried("memfd_create")?;
+    Ok(File::from(fd))
+}
+
+pub(crate) fn create(spec: &MemfdSpec) -> Result<File, Failure> {
+    let mut flags = MemfdFlags::ALLOW_SEALING | MemfdFlags::from_bits_retain(spec.flags);
+    match spec.pages {
+        Pages::Small => set_shmem_huge("never")?,
+        Pages::Huge => set_shmem_huge("always")?,
+        Pages::HugeTlb => {
+            let count = spec.content.size.div_ceil(2 << 20);
+            fs::write(HUGETLB_POOL, count.to_string()).tried(HUGETLB_POOL)?;
+            flags |= MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+        }
+    }
+    let mut file = new_memfd(flags)?;
+    file.set_len(spec.content.size).tried("set the length of a memfd")?;
+    // hugetlbfs has no write(2); its test needs no content.
+    if spec.pages != Pages::HugeTlb {
+        fill(&file, spec)?;
+    }
+    file.seek(SeekFrom::Start(spec.position)).tried("seek")?;
+    if spec.seals != 0 {
+        rustix::fs::fcntl_add_seals(&file, SealFlags::from_bits_retain(spec.seals)).tried("seal")?;
+    }
+    Ok(file)
+}
+
+/// Only memfds made for the purpose get huge pages, or measurements and accounts would depend on the order of tests.
+fn set_shmem_huge(mode: &str) -> Result<(), Failure> {
+    match fs::write(SHMEM_HUGE, mode) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && mode == "never" => Ok(()),
+        done => done.tried(SHMEM_HUGE),
+    }
+}
+
+fn fill(file: &File, spec: &MemfdSpec) -> Result<(), Failure> {
+    let mut buffer = vec![0; PIECE as usize];
+    for &(start, length) in &spec.content.ranges {
+        let mut offset = start;
+        while offset < start + length {
+            let piece = &mut buffer[..(start + length - offset).min(PIECE) as usize];
+            spec.content.read_at(offset, piece);
+            file.write_all_at(piece, offset).tried("write memfd")?;
+            offset += piece.len() as u64;
+        }
+    }
+    Ok(())
+}
+
+fn verify(file: &File, spec: &MemfdSpec) -> Outcome {
+    let metadata = file.metadata().tried("stat memfd")?;
+    expect("length", metadata.len(), spec.content.size)?;
+    let seals = rustix::fs::fcntl_get_seals(file).tried("get seals")?;
+    expect("seals", seals.bits().into(), spec.seals.into())?;
+    expect("position", { file }.stream_position().tried("tell")?, spec.position)?;
+    let (mut found, mut wanted) = (vec![0; PIECE as usize], vec![0; PIECE as usize]);
+    let mut offset = 0;
+    while offset < spec.content.size {
+        let length = (spec.content.size - offset).min(PIECE) as usize;
+        file.read_exact_at(&mut found[..length], offset).tried("read memfd")?;
+        spec.content.read_at(offset, &mut wanted[..length]);
+        if found[..length] != wanted[..length] {
+            let at = (0..length).find(|i| found[*i] != wanted[*i]).unwrap_or_default();
+            expect(&format!("byte {}", offset + at as u64), found[at].into(), wanted[at].into())?;
+        }
+        offset += length as u64;
+    }
+    Ok(Reply::Verified { bytes: metadata.len(), allocated_bytes: metadata.blocks() * 512 })
+}
+
+fn expect(what: &str, found: u64, wanted: u64) -> Result<(), Failure> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Failure { errno: libc::EILSEQ, message: format!("{what} of the memfd is {found:#x}, should be {wanted:#x}") })
+}
