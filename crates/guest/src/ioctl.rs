@@ -94,23 +94,19 @@ impl Argument {
         match place {
             Place::Normal => return Ok(()),
             Place::Null => self.address = ptr::null_mut(),
-            // SAFETY: nothing refers into the mapping but `self`, which remembers that it cannot be read.
-            Place::Unmapped => {
-                unsafe { rustix::mm::mprotect(self.mapping, PAGE, MprotectFlags::empty()) }.tried("mprotect")?;
-            }
-            // SAFETY: as above; it can still be read.
-            Place::ReadOnly => {
-                unsafe { rustix::mm::mprotect(self.mapping, PAGE, MprotectFlags::READ) }.tried("mprotect")?;
-            }
-            // SAFETY: as above.
-            Place::LastBytesOfPage(_) => {
-                unsafe { rustix::mm::mprotect(self.mapping.wrapping_byte_add(PAGE), PAGE, MprotectFlags::empty()) }
-                    .tried("mprotect")?
-            }
+            Place::Unmapped => self.protect(0, MprotectFlags::empty())?,
+            Place::ReadOnly => self.protect(0, MprotectFlags::READ)?,
+            Place::LastBytesOfPage(_) => self.protect(1, MprotectFlags::empty())?,
             Place::WriteBlocks => userfault::block_writes(self.mapping, PAGE)?,
         }
         self.readable = matches!(place, Place::ReadOnly | Place::WriteBlocks);
         Ok(())
+    }
+
+    fn protect(&self, page: usize, protection: MprotectFlags) -> Result<(), Failure> {
+        let start = self.mapping.wrapping_byte_add(page * PAGE);
+        // SAFETY: the mapping is this value's own; `spoil` notes when it cannot be read any more.
+        unsafe { rustix::mm::mprotect(start, PAGE, protection) }.tried("mprotect")
     }
 
     fn bytes(&self) -> Vec<u8> {
