@@ -2,4 +2,39 @@
 
 //! `cargo xtask`: everything one does with this repository.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::task::{doctor::Doctor, kernel::Kernel};
+
+/// The tasks of this repository
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Doctor(Doctor),
+    Kernel(Kernel),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(code) => code,
+        Err(err) => {
+            eprintln!("error: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Doctor(doctor) => doctor.run(),
+        Task::Kernel(kernel) => kernel.run().map(|()| ExitCode::SUCCESS),
+    }
+}

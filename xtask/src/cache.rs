@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The cache: everything downloaded or built, outside the checkout.
+//!
+//! An entry's name carries a digest of what it was made from, so a hit needs no further check. Entries appear by
+//! rename: a directory that exists is complete. Two runs at the same time wait for each other on a lock file.
+
+use std::env;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+/// The root of the cache.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// Holds a lock of the cache until it is dropped.
+#[derive(Debug)]
+pub struct CacheLock {
+    _file: File,
+}
+
+impl Cache {
+    /// The cache that `LUO_CACHE`, `XDG_CACHE_HOME` or `HOME` names, in this order.
+    ///
+    /// # Errors
+    /// None of them is set, or the one that counts is a relative path.
+    pub fn locate() -> Result<Self> {
+        let from = |name: &str| {
+            env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        let root = from("LUO_CACHE")
+            .or_else(|| from("XDG_CACHE_HOME").map(|dir| dir.join("luo")))
+            .or_else(|| from("HOME").map(|dir| dir.join(".cache/luo")))
+            .context("no place for the cache: set LUO_CACHE to a folder with enough space")?;
+        if !root.is_absolute() {
+            bail!(
+                "the cache must be an absolute path, but it is {}: set LUO_CACHE",
+                root.display()
+            );
+        }
+        Ok(Self::at(root))
+    }
+
+    /// A cache at a place of the caller's.
+    #[must_use]
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Where the cache lies; it may not exist yet.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A folder of the cache, created if missing.
+    pub fn folder(&self, name: impl AsRef<Path>) -> Result<PathBuf> {
+        let dir = self.root.join(name);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(dir)
+    }
+
+    /// An empty folder on the cache's file system, removed when dropped; its contents can be renamed into place.
+    pub fn scratch(&self) -> Result<TempDir> {
+        let parent = self.folder("tmp")?;
+        tempfile::Builder::new()
+            .tempdir_in(&parent)
+            .with_context(|| format!("cannot create a temporary folder in {}", parent.display()))
+    }
+
+    /// Waits until no other run works on `what`.
+    pub fn lock(&self, what: &str) -> Result<CacheLock> {
+        let path = self.folder("locks")?.join(what);
+        let file =
+            File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                eprintln!("waiting for another run that holds {}", path.display());
+                file.lock()
+                    .with_context(|| format!("cannot lock {}", path.display()))?;
+            }
+            Err(TryLockError::Error(err)) => {
+                return Err(err).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        Ok(CacheLock { _file: file })
+    }
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The commands of `cargo xtask`, each a struct of its arguments with a `run`.
+
+pub mod doctor;
+pub mod kernel;
