@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The `liveupdate=` parameter and the steps of the boot.
+
+use crate::{device::LiveupdateDevice, reboot::Remains, Luo};
+use core::ffi::CStr;
+use kernel::{
+    bindings,
+    ffi::{c_char, c_int},
+    fs::handle::Device,
+    kho,
+    prelude::*,
+    str::kstrtobool,
+    sync::atomic::{ordering::Relaxed, Atomic},
+};
+
+/// Set by `liveupdate=`; taken back if live update turns out to be impossible.
+static ENABLED: Atomic<bool> = Atomic::new(false);
+
+static DEVICE: Device<LiveupdateDevice> = Device::new(c"liveupdate");
+
+/// Whether live update is on.
+pub(crate) fn is_enabled() -> bool {
+    ENABLED.load(Relaxed)
+}
+
+/// An entry of the table of early parameters: `struct obs_kernel_param`.
+#[repr(C)]
+struct Parameter {
+    name: *const c_char,
+    set: unsafe extern "C" fn(*mut c_char) -> c_int,
+    early: c_int,
+}
+
+// SAFETY: The entry is read-only, and so is the name that it points to.
+unsafe impl Sync for Parameter {}
+
+// The boot code finds the entries of this section one after the other, and reads them before it
+// frees them.
+#[link_section = ".init.setup"]
+#[used(compiler)]
+static PARAMETER: Parameter = Parameter {
+    name: c"liveupdate".as_ptr().cast(),
+    set: set_enabled,
+    early: 1,
+};
+
+/// Parses the value of `liveupdate=`.
+///
+/// # Safety
+///
+/// `value` must be null or a string that ends in NUL.
+unsafe extern "C" fn set_enabled(value: *mut c_char) -> c_int {
+    if value.is_null() {
+        return EINVAL.to_errno();
+    }
+    // SAFETY: The caller's promise.
+    let value = unsafe { CStr::from_ptr(value.cast_const().cast()) };
+    match kstrtobool(value) {
+        Ok(enabled) => {
+            ENABLED.store(enabled, Relaxed);
+            0
+        }
+        Err(err) => err.to_errno(),
+    }
+}
+
+macro_rules! initcall {
+    ($level:literal, $function:ident) => {
+        // Relative entries, as `___define_initcall()` writes them on all architectures that have
+        // both Rust and kexec handover.
+        core::arch::global_asm!(concat!(
+            ".section \".initcall", $level, ".init\", \"a\"\n",
+            ".long ", stringify!($function), " - .\n",
+            ".previous"
+        ));
+    };
+}
+
+initcall!("early", luo_rust_early_init);
+initcall!("7", luo_rust_late_init);
+
+/// Finds what the previous kernel left, before anybody else gets at its memory.
+#[no_mangle]
+extern "C" fn luo_rust_early_init() -> c_int {
+    if !kho::is_enabled() {
+        if is_enabled() {
+            pr_warn!("live update is off: it needs kexec handover, which is off\n");
+        }
+        ENABLED.store(false, Relaxed);
+        return 0;
+    }
+    match Remains::restore().and_then(Luo::new) {
+        Ok(luo) => {
+            crate::INSTANCE.populate(luo);
+            0
+        }
+        Err(err) => {
+            pr_err!("what the previous kernel left cannot be restored: {:?}\n", err);
+            // SAFETY: The format takes no arguments. The call does not return.
+            unsafe { bindings::panic(c"luo: devices may still write to memory that is lost".as_ptr().cast()) }
+        }
+    }
+}
+
+/// Prepares what this kernel leaves, and opens the door to user space.
+#[no_mangle]
+extern "C" fn luo_rust_late_init() -> c_int {
+    let Some(luo) = crate::instance().filter(|_| is_enabled()) else {
+        return 0;
+    };
+    match luo.publish_root().and_then(|()| DEVICE.register()) {
+        Ok(()) => 0,
+        Err(err) => {
+            pr_err!("live update is off: {:?}\n", err);
+            ENABLED.store(false, Relaxed);
+            err.to_errno()
+        }
+    }
+}

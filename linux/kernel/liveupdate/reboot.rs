@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! From one kernel to the next: the root that is found at boot, the root that is left behind.
+
+use crate::{
+    abi::{FlbPage, RootSer, COMPATIBLE},
+    file::Text,
+    flb::IncomingFlbs,
+    Luo,
+};
+use kernel::{
+    kho::{self, Preserved, Restored},
+    prelude::*,
+};
+
+/// The name of the root in the handover tree.
+const SUBTREE: &CStr = c"LUO";
+
+/// What the previous kernel left.
+pub(crate) struct Remains {
+    /// The number of this live update; 0 if there was none.
+    pub(crate) liveupdate_num: u64,
+    pub(crate) sessions_pa: u64,
+    pub(crate) flbs: IncomingFlbs,
+}
+
+impl Remains {
+    /// Nothing.
+    const NONE: Self = Self {
+        liveupdate_num: 0,
+        sessions_pa: 0,
+        flbs: IncomingFlbs::NONE,
+    };
+
+    /// Looks for the root of the previous kernel, and frees it.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that there is a root and it cannot be used. Devices may still be writing to
+    /// memory that only it describes, so that the boot must not go on.
+    pub(crate) fn restore() -> Result<Self> {
+        let (addr, size) = match kho::retrieve_subtree(SUBTREE) {
+            Ok(found) => found,
+            Err(err) if err == ENOENT => return Ok(Self::NONE),
+            Err(err) => return Err(err),
+        };
+        if size < size_of::<RootSer>() {
+            pr_err!("the root of the previous kernel has {} bytes\n", size);
+            return Err(EINVAL);
+        }
+        let root: Restored<RootSer> = Restored::claim(addr)?;
+        if root.compatible != COMPATIBLE {
+            let (theirs, ours) = (Text(&root.compatible), Text(&COMPATIBLE));
+            pr_err!("the previous kernel wrote '{}', this one reads '{}'\n", theirs, ours);
+            return Err(EINVAL);
+        }
+        pr_info!("live update number {}\n", root.liveupdate_num);
+        Ok(Self {
+            liveupdate_num: root.liveupdate_num,
+            sessions_pa: root.sessions_pa,
+            flbs: IncomingFlbs::restore(root.flbs_pa)?,
+        })
+    }
+}
+
+/// What this kernel leaves.
+pub(crate) struct Root {
+    root: Preserved<RootSer>,
+    flbs: Preserved<FlbPage>,
+}
+
+impl Root {
+    fn new(liveupdate_num: u64) -> Result<Self> {
+        let mut flbs: Preserved<FlbPage> = Preserved::new()?;
+        flbs.pgcnt = 1;
+        let mut root: Preserved<RootSer> = Preserved::new()?;
+        *root = RootSer {
+            compatible: COMPATIBLE,
+            liveupdate_num,
+            sessions_pa: 0,
+            flbs_pa: flbs.phys().0,
+        };
+        Ok(Self { root, flbs })
+    }
+}
+
+impl Luo {
+    /// Publishes a root without sessions, which [`hand_over`](Self::hand_over) fills in.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what KHO gives.
+    pub(crate) fn publish_root(&self) -> Result {
+        let root = Root::new(self.liveupdate_num + 1)?;
+        kho::add_subtree(SUBTREE, &root.root)?;
+        *self.root.lock() = Some(root);
+        Ok(())
+    }
+
+    /// Freezes all sessions for the next kernel. After that there is no way back.
+    ///
+    /// Context: the last step of `kernel_kexec()` that may fail; it holds the kexec lock.
+    ///
+    /// # Errors
+    ///
+    /// Everything is as it was, and the kexec must not go on:
+    /// `EBUSY` an incoming session is not finished, its files would be lost; `ENOEXEC` there are
+    /// sessions and the image cannot take them; `ENOMEM`; that of a file that refuses.
+    pub(crate) fn hand_over(&self) -> Result {
+        let gate = self.gate.close()?;
+        if let Some(name) = self.incoming.lock().unfinished()? {
+            pr_err!("kexec refused: session '{}' of the previous kernel is not finished\n", name);
+            return Err(EBUSY);
+        }
+        let mut outgoing = self.outgoing.lock();
+        if !outgoing.is_empty() && !kho::image_carries_kho() {
+            pr_err!("kexec refused: the image was not loaded by kexec_file_load, and would lose all sessions\n");
+            return Err(ENOEXEC);
+        }
+        let sessions_pa = outgoing.freeze()?;
+        let mut root = self.root.lock();
+        if let Some(Root { root, flbs }) = &mut *root {
+            self.serialize_flbs(flbs);
+            root.sessions_pa = sessions_pa;
+        }
+        gate.hand_over();
+        Ok(())
+    }
+
+    fn serialize_flbs(&self, page: &mut FlbPage) {
+        let mut count = 0;
+        self.registry.for_each_outgoing_flb(|flb| {
+            if let (Some(ser), Some(slot)) = (flb.serialized(), page.entries.get_mut(count)) {
+                *slot = ser;
+                count += 1;
+            }
+        });
+        page.count = count as u64;
+    }
+}

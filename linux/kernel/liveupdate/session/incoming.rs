@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Incoming sessions: written down by the previous kernel, retrieved in this one.
+//!
+//! The sessions are read when the device is first opened, the files of a session when it is first
+//! asked for, so that what is wrong with one session does not concern the others.
+//!
+//! [`Checkout`] is what the open file of a retrieved session owns. Closing the file finishes the
+//! session if all its files were fetched; otherwise the session is checked in and can be retrieved
+//! anew. See [`Phase`] for the whole life.
+
+use super::SessionName;
+use crate::{
+    abi::{SessionSer, SESSIONS_PER_BLOCK},
+    block::IncomingBlocks,
+    file::{FileSet, IncomingFiles, Token},
+    phase::{Event, Phase},
+    Luo,
+};
+use kernel::{
+    fs::File,
+    new_mutex,
+    prelude::*,
+    rbtree::{RBTree, RBTreeNodeReservation},
+    seq_file::SeqFile,
+    seq_print,
+    sync::{aref::ARef, Arc, Mutex},
+};
+
+/// What changes in the life of an incoming session.
+struct State {
+    phase: Phase,
+    files: IncomingFiles,
+}
+
+impl State {
+    /// Goes on to the next phase.
+    ///
+    /// # Errors
+    ///
+    /// The errno for an event that cannot happen now.
+    fn step(&mut self, event: Event) -> Result {
+        self.phase = self.phase.after(event).ok_or(match self.phase {
+            Phase::Finished => ENOENT,
+            Phase::Broken => EIO,
+            Phase::Available | Phase::Offered | Phase::CheckedOut => EINVAL,
+        })?;
+        Ok(())
+    }
+}
+
+/// An incoming session.
+#[pin_data]
+pub(crate) struct Session {
+    name: SessionName,
+    #[pin]
+    state: Mutex<State>,
+}
+
+impl Session {
+    fn new(name: SessionName, set: FileSet) -> Result<Arc<Self>> {
+        let mut state = State {
+            phase: Phase::Available,
+            files: IncomingFiles::new(set),
+        };
+        if (set.count == 0) != (set.head_pa == 0) {
+            pr_err!("session '{}': {} files at {:#x}\n", name, set.count, set.head_pa);
+            state.step(Event::Break)?;
+        }
+        let init = pin_init!(Self {
+            name,
+            state <- new_mutex!(state, "luo_session_incoming"),
+        });
+        Arc::pin_init(init, GFP_KERNEL)
+    }
+}
+
+/// How far the reading of the previous kernel's sessions has come.
+enum Stage {
+    Unread(IncomingBlocks<SessionSer, SESSIONS_PER_BLOCK>),
+    Read,
+    /// They are broken. What they hold stays preserved until a reboot.
+    Broken,
+}
+
+/// All incoming sessions that are not finished.
+pub(crate) struct Table {
+    stage: Stage,
+    by_name: RBTree<SessionName, Arc<Session>>,
+    /// How many entries of the blocks are in `by_name`, while they are being read.
+    nr_read: usize,
+}
+
+impl Table {
+    /// The sessions of the block set that begins at `head_pa`; none if that is 0.
+    pub(crate) fn new(head_pa: u64) -> Self {
+        Self {
+            stage: if head_pa == 0 {
+                Stage::Read
+            } else {
+                Stage::Unread(IncomingBlocks::new(head_pa))
+            },
+            by_name: RBTree::new(),
+            nr_read: 0,
+        }
+    }
+
+    /// Reads the sessions, if that is not done.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: may be repeated. `EIO`, for good: what the previous kernel wrote is broken.
+    pub(crate) fn restore(&mut self) -> Result {
+        let Stage::Unread(blocks) = &mut self.stage else {
+            return match self.stage {
+                Stage::Broken => Err(EIO),
+                _ => Ok(()),
+            };
+        };
+        match Self::read(blocks, &mut self.by_name, &mut self.nr_read) {
+            Ok(()) => {
+                self.stage = Stage::Read;
+                Ok(())
+            }
+            Err(err) if err == ENOMEM => Err(err),
+            Err(err) => {
+                pr_err!("the sessions of the previous kernel are broken ({:?}) and leaked\n", err);
+                // Never unwind what is half restored: its memory stays taken until a reboot.
+                let broken = core::mem::replace(&mut self.stage, Stage::Broken);
+                core::mem::forget((broken, core::mem::take(&mut self.by_name)));
+                Err(EIO)
+            }
+        }
+    }
+
+    fn read(
+        blocks: &mut IncomingBlocks<SessionSer, SESSIONS_PER_BLOCK>,
+        by_name: &mut RBTree<SessionName, Arc<Session>>,
+        nr_read: &mut usize,
+    ) -> Result {
+        blocks.load()?;
+        for ser in blocks.iter().skip(*nr_read) {
+            let name = SessionName::new(&ser.name)?;
+            if by_name.get(&name).is_some() {
+                return Err(EEXIST);
+            }
+            let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+            let set = FileSet {
+                head_pa: ser.files_pa,
+                count: ser.count,
+            };
+            by_name.insert(node.into_node(name, Session::new(name, set)?));
+            *nr_read += 1;
+        }
+        Ok(())
+    }
+
+    /// A session whose files a kexec would lose, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`restore`](Self::restore), but broken sessions are no obstacle: only a reboot
+    /// gets rid of them.
+    pub(crate) fn unfinished(&mut self) -> Result<Option<SessionName>> {
+        match self.restore() {
+            Err(err) if err == EIO => return Ok(None),
+            restored => restored?,
+        }
+        let unfinished = |it: &&Arc<Session>| it.state.lock().phase.holds_back_kexec();
+        Ok(self.by_name.values().find(unfinished).map(|it| it.name))
+    }
+}
+
+/// The right to a retrieved session, owned by its open file.
+pub(crate) struct Checkout {
+    luo: &'static Luo,
+    session: Arc<Session>,
+}
+
+impl Checkout {
+    /// Chooses the session `name`. Nothing counts as fetched before [`deliver`](Self::deliver).
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` no such session; `EINVAL` somebody has it; `EIO` it is broken, or a handler for
+    /// one of its files is missing; `ENOMEM` (may be repeated); `ESHUTDOWN` the kernel is about to
+    /// be replaced.
+    pub(crate) fn retrieve(luo: &'static Luo, name: SessionName) -> Result<Self> {
+        let _entered = luo.gate.enter()?;
+        let session = luo.incoming.lock().by_name.get(&name).cloned().ok_or(ENOENT)?;
+        let mut state = session.state.lock();
+        state.step(Event::Retrieve)?;
+        if let Err(err) = state.files.restore(&luo.registry) {
+            state.step(Event::CheckIn)?;
+            if err == ENOMEM {
+                return Err(err);
+            }
+            if err != ENOENT {
+                pr_err!("session '{}' is broken ({:?}) and leaked\n", name, err);
+                state.step(Event::Break)?;
+            }
+            return Err(EIO);
+        }
+        drop(state);
+        Ok(Self { luo, session })
+    }
+
+    /// Notes that the caller gets a descriptor of the session.
+    pub(crate) fn deliver(session: &Arc<Session>) -> Result {
+        session.state.lock().step(Event::Deliver)
+    }
+
+    /// The session, to be delivered once its file exists.
+    pub(crate) fn session(&self) -> Arc<Session> {
+        self.session.clone()
+    }
+
+    /// The name.
+    pub(crate) fn name(&self) -> &SessionName {
+        &self.session.name
+    }
+
+    /// Gets a file back. May take long.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`IncomingFiles::retrieve`]; `ESHUTDOWN` the kernel is about to be replaced.
+    pub(crate) fn retrieve_file(&self, token: Token) -> Result<ARef<File>> {
+        let _entered = self.luo.gate.enter()?;
+        let mut state = self.session.state.lock();
+        state.files.retrieve(&self.luo.registry, token)
+    }
+
+    /// Notes that the caller gets a descriptor of a retrieved file.
+    pub(crate) fn file_delivered(&self, token: Token) {
+        self.session.state.lock().files.mark_fetched(token);
+    }
+
+    /// Ends the session; files that nobody fetched are discarded. A repeat does nothing.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` a handler is not ready, nothing has changed; `ESHUTDOWN` the kernel is about to be
+    /// replaced.
+    pub(crate) fn finish(&self) -> Result {
+        let _entered = self.luo.gate.enter()?;
+        self.finish_inside(&mut self.session.state.lock())?;
+        self.forget_finished();
+        Ok(())
+    }
+
+    fn finish_inside(&self, state: &mut State) -> Result {
+        if state.phase == Phase::Finished {
+            return Ok(());
+        }
+        state.files.finish(&self.luo.registry, &self.luo.incoming_flbs)?;
+        state.step(Event::Finish)
+    }
+
+    /// Frees the name of a finished session. The table comes before the session in the lock order,
+    /// so the session's lock must not be held.
+    fn forget_finished(&self) {
+        let node = self.luo.incoming.lock().by_name.remove_node(&self.session.name);
+        drop(node);
+    }
+
+    /// Writes name, direction, state and files into `fdinfo`.
+    pub(crate) fn show(&self, m: &SeqFile) {
+        let state = self.session.state.lock();
+        seq_print!(m, "luo-session:\t{}\n", self.session.name);
+        seq_print!(m, "luo-direction:\tincoming\n");
+        seq_print!(m, "luo-state:\t{}\n", state.phase.name());
+        state.files.show(m);
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        let Ok(_entered) = self.luo.gate.enter() else {
+            return;
+        };
+        let mut state = self.session.state.lock();
+        let fetched = state.phase == Phase::CheckedOut && state.files.all_fetched();
+        let finished = state.phase == Phase::Finished
+            || (fetched && self.finish_inside(&mut state).is_ok());
+        if finished {
+            drop(state);
+            self.forget_finished();
+            return;
+        }
+        if state.phase == Phase::CheckedOut {
+            pr_info!("session '{}' was closed with files left and is available again\n", self.session.name);
+        }
+        // From Offered and CheckedOut, the only phases left, this step exists.
+        let checked_in = state.step(Event::CheckIn);
+        debug_assert!(checked_in.is_ok());
+    }
+}

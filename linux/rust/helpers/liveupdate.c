@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the live update abstractions need of C macros, inline functions and C-only layouts. */
+
+#include <linux/fs.h>
+#include <linux/io.h>
+#include <linux/kexec.h>
+#include <linux/kexec_handover.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/spinlock.h>
+
+/*
+ * What kexec_handover.c leaves in page->private of the first page of each preserved extent until
+ * it is restored. It is private to that file, but nothing else tells whether an address that the
+ * previous kernel wrote down is one that it preserved.
+ */
+union luo_kho_page_info {
+	unsigned long page_private;
+	struct {
+		unsigned int order;
+		unsigned int magic;
+	};
+};
+
+#define LUO_KHO_PAGE_MAGIC 0x4b484f50U
+
+/* KHO tests and clears the mark in two steps; two claims of one page must not both pass the test. */
+static DEFINE_SPINLOCK(luo_kho_claim_lock);
+
+/* Takes over the single preserved page at @pa, or returns NULL if there is no such page. */
+__rust_helper void *rust_helper_kho_claim_page(phys_addr_t pa)
+{
+	union luo_kho_page_info info;
+	struct folio *folio = NULL;
+	struct page *page;
+
+	if (!PAGE_ALIGNED(pa))
+		return NULL;
+	page = pfn_to_online_page(PHYS_PFN(pa));
+	if (!page)
+		return NULL;
+
+	spin_lock(&luo_kho_claim_lock);
+	info.page_private = page->private;
+	if (info.magic == LUO_KHO_PAGE_MAGIC && !info.order)
+		folio = kho_restore_folio(pa);
+	spin_unlock(&luo_kho_claim_lock);
+
+	return folio ? folio_address(folio) : NULL;
+}
+
+__rust_helper void rust_helper_kho_folio_free(void *mem)
+{
+	folio_put(virt_to_folio(mem));
+}
+
+__rust_helper phys_addr_t rust_helper_kho_virt_to_phys(void *mem)
+{
+	return virt_to_phys(mem);
+}
+
+/* The caller holds the kexec lock, so that kexec_image stays what it is. */
+__rust_helper bool rust_helper_kexec_image_carries_kho(void)
+{
+	return kexec_image && kexec_image->kho.fdt;
+}
+
+__rust_helper bool rust_helper_liveupdate_module_get(struct module *module)
+{
+	return try_module_get(module);
+}
+
+__rust_helper void rust_helper_liveupdate_module_put(struct module *module)
+{
+	module_put(module);
+}
