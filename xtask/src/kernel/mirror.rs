@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use ignore::WalkBuilder;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::digest::Digest;
 use crate::kernel::source::Owner;
@@ -21,21 +21,43 @@ struct Entry {
     meta: Metadata,
 }
 
-/// Everything in a tree that its `.gitignore` files do not exclude: no build products, no `.git`.
+/// Folders that hold build products where somebody has built inside the tree: with them there, make refuses to put
+/// its products elsewhere. `.gitignore` cannot tell: Debian's ignores everything.
+const PRODUCT_FOLDERS: &[&str] = &[
+    "include/config",
+    "include/generated",
+    "arch/x86/include/generated",
+];
+/// Names of single products end like this.
+const PRODUCT_ENDS: &[&str] = &[
+    ".a", ".cmd", ".ko", ".mod", ".o", ".o.d", ".order", ".rlib", ".rmeta", ".so",
+];
+
+fn is_source(top: &Path, entry: &DirEntry) -> bool {
+    let name = entry.file_name().to_string_lossy();
+    if entry.file_type().is_dir() {
+        let path = entry.path().strip_prefix(top).unwrap_or(entry.path());
+        name != ".git"
+            && !PRODUCT_FOLDERS
+                .iter()
+                .any(|folder| path == Path::new(folder))
+    } else {
+        name != ".git"
+            && !name.starts_with(".config")
+            && !PRODUCT_ENDS.iter().any(|end| name.ends_with(end))
+    }
+}
+
+/// Everything in a tree but `.git` and build products.
 fn entries(top: &Path) -> Result<Vec<Entry>> {
-    let walk = WalkBuilder::new(top)
-        .hidden(false)
-        .parents(false)
-        .ignore(false)
-        .git_global(false)
-        .git_exclude(false)
-        .require_git(false)
-        .filter_entry(|entry| entry.file_name() != ".git")
-        .build();
+    let walk = WalkDir::new(top)
+        .min_depth(1)
+        .sort_by_file_name()
+        .into_iter();
     let mut found = Vec::new();
-    for entry in walk {
+    for entry in walk.filter_entry(|entry| is_source(top, entry)) {
         let entry = entry.with_context(|| format!("cannot list {}", top.display()))?;
-        if entry.file_type().is_some_and(|kind| !kind.is_dir()) {
+        if !entry.file_type().is_dir() {
             let path = entry
                 .path()
                 .strip_prefix(top)
@@ -47,7 +69,6 @@ fn entries(top: &Path) -> Result<Vec<Entry>> {
             found.push(Entry { path, meta });
         }
     }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
 

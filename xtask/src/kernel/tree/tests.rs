@@ -120,10 +120,13 @@ fn a_file_that_returns_to_the_source_is_newer_than_what_was_built_from_the_edite
 #[test]
 fn the_users_later_edits_arrive_and_build_products_do_not() {
     let world = World::new(Owner::User);
-    world.write(".gitignore", "*.o\n");
     world.write("mm/shmem.o", "object");
+    world.write(".config", "CONFIG_SMP=y");
+    world.write("include/config/auto.conf", "CONFIG_SMP=y");
     let tree = world.prepare(&[("mm/luo.rs", "rust")]);
-    assert!(!tree.dir.join("mm/shmem.o").exists());
+    for product in ["mm/shmem.o", ".config", "include/config"] {
+        assert!(!tree.dir.join(product).exists());
+    }
 
     world.write("mm/shmem.c", "edited\n");
     world.write("mm/new.c", "new");
