@@ -11,4 +11,5 @@ pub mod repo;
 pub mod run;
 pub mod setup;
 pub mod task;
+pub mod tidy;
 pub mod ui;

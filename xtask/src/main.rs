@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::task::{doctor::Doctor, kernel::Kernel};
+use xtask::task::{doctor::Doctor, kernel::Kernel, tidy::Tidy};
 
 /// The tasks of this repository
 #[derive(Debug, Parser)]
@@ -20,6 +20,7 @@ struct Cli {
 enum Task {
     Doctor(Doctor),
     Kernel(Kernel),
+    Tidy(Tidy),
 }
 
 fn main() -> ExitCode {
@@ -36,5 +37,6 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Doctor(doctor) => doctor.run(),
         Task::Kernel(kernel) => kernel.run().map(|()| ExitCode::SUCCESS),
+        Task::Tidy(tidy) => tidy.run(),
     }
 }

@@ -4,3 +4,4 @@
 
 pub mod doctor;
 pub mod kernel;
+pub mod tidy;

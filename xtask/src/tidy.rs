@@ -9,7 +9,7 @@ pub mod budget;
 pub mod safety;
 pub mod text;
 pub mod tokens;
-pub mod toolchain;
+mod toolchain;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,7 +60,13 @@ impl SourceFile {
 pub fn files(top: &Path) -> Result<Vec<SourceFile>> {
     let listing = run::output(
         Command::new("git")
-            .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+            .args([
+                "ls-files",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+                "-z",
+            ])
             .current_dir(top),
     )?;
     let mut files = Vec::new();
@@ -74,27 +80,35 @@ pub fn files(top: &Path) -> Result<Vec<SourceFile>> {
         if let Ok(text) = String::from_utf8(bytes)
             && !text.contains('\0')
         {
-            files.push(SourceFile { path: name.into(), text });
+            files.push(SourceFile {
+                path: name.into(),
+                text,
+            });
         }
     }
     Ok(files)
 }
 
-/// Runs every check that only reads the text.
+/// Runs every check.
 ///
 /// # Errors
-/// The files cannot be read, or the budget is not valid TOML.
-pub fn check_text(top: &Path) -> Result<Vec<Outcome>> {
+/// The files cannot be read, the budget is not valid TOML, or a tool cannot be started.
+pub fn check(top: &Path) -> Result<Vec<Outcome>> {
     let files = files(top)?;
     let budget = budget::Budget::load(top)?;
-    Ok(vec![
+    let mut outcomes = vec![
         outcome("unsafe code stays within its budget", &budget.check(&files)),
-        outcome("every use of unsafe code says why it is sound", &safety::check(&files)),
+        outcome(
+            "every use of unsafe code says why it is sound",
+            &safety::check(&files),
+        ),
         outcome("every file names its licence", &text::licences(&files)),
         outcome("no trailing white space", &text::white_space(&files)),
         outcome("no path of somebody's machine", &text::paths(&files)),
         outcome("no file is too long", &text::lengths(&files)),
-    ])
+    ];
+    outcomes.extend(toolchain::check(top, &files)?);
+    Ok(outcomes)
 }
 
 fn outcome(check: &str, objections: &[Objection]) -> Outcome {
@@ -102,5 +116,8 @@ fn outcome(check: &str, objections: &[Objection]) -> Outcome {
         0 => format!("{}: {}", o.file.display(), o.what),
         line => format!("{}:{line}: {}", o.file.display(), o.what),
     };
-    Outcome { check: check.to_owned(), objections: objections.iter().map(show).collect() }
+    Outcome {
+        check: check.to_owned(),
+        objections: objections.iter().map(show).collect(),
+    }
 }

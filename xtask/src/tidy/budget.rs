@@ -36,7 +36,10 @@ pub struct Count {
     attributes: usize,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it by reference"
+)]
 fn is_zero(number: &usize) -> bool {
     *number == 0
 }
@@ -79,7 +82,8 @@ impl Budget {
     /// It is not valid.
     pub fn load(top: &Path) -> Result<Self> {
         let path = top.join(FILE);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))
     }
 
@@ -88,7 +92,11 @@ impl Budget {
     pub fn measure(files: &[SourceFile]) -> Self {
         let count = |file: &SourceFile| Some((file.path.clone(), Count::of(&file.text).ok()?));
         let files = files.iter().filter(|f| f.is_rust()).filter_map(count);
-        Self { files: files.filter(|(_, count)| *count != Count::default()).collect() }
+        Self {
+            files: files
+                .filter(|(_, count)| *count != Count::default())
+                .collect(),
+        }
     }
 
     /// Writes it to the checkout.
@@ -112,11 +120,14 @@ impl Budget {
     #[must_use]
     pub fn check(&self, files: &[SourceFile]) -> Vec<Objection> {
         let actual = Self::measure(files);
-        let paths: std::collections::BTreeSet<&PathBuf> = self.files.keys().chain(actual.files.keys()).collect();
+        let paths: std::collections::BTreeSet<&PathBuf> =
+            self.files.keys().chain(actual.files.keys()).collect();
         let mut objections = Vec::new();
         for path in paths {
             let of = |budget: &Self| budget.files.get(path).copied().unwrap_or_default();
-            for ((kind, allowed), (_, found)) in of(self).by_kind().into_iter().zip(of(&actual).by_kind()) {
+            for ((kind, allowed), (_, found)) in
+                of(self).by_kind().into_iter().zip(of(&actual).by_kind())
+            {
                 let advice = match found.cmp(&allowed) {
                     std::cmp::Ordering::Equal => continue,
                     std::cmp::Ordering::Greater => "do without, or say in review why not",
@@ -125,7 +136,11 @@ impl Budget {
                 let what = format!(
                     "{found} unsafe {kind}, {allowed} in the budget: {advice} (`cargo xtask tidy --bless` writes {FILE})"
                 );
-                objections.push(Objection { file: path.clone(), line: 0, what });
+                objections.push(Objection {
+                    file: path.clone(),
+                    line: 0,
+                    what,
+                });
             }
         }
         objections
@@ -137,18 +152,32 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> Vec<SourceFile> {
-        vec![SourceFile { path: "linux/a.rs".into(), text: text.to_owned() }]
+        vec![SourceFile {
+            path: "linux/a.rs".into(),
+            text: text.to_owned(),
+        }]
     }
 
     #[test]
     fn growth_shrinking_and_unlisted_files_are_told() {
         let budget: Budget = toml::from_str("\"linux/a.rs\" = { blocks = 1 }").unwrap();
         assert_eq!(budget.check(&file("fn f() { unsafe { g() } }")), []);
-        assert!(budget.check(&file("fn f() { unsafe {} unsafe {} }"))[0].what.contains("2 unsafe blocks, 1 in"));
+        assert!(
+            budget.check(&file("fn f() { unsafe {} unsafe {} }"))[0]
+                .what
+                .contains("2 unsafe blocks, 1 in")
+        );
         assert!(budget.check(&file(""))[0].what.contains("tighten"));
         assert!(budget.check(&[])[0].what.contains("tighten"));
         let empty = Budget::default();
-        assert_eq!(empty.check(&file("unsafe impl Send for S {} #[unsafe(no_mangle)] fn f() {}")).len(), 2);
+        assert_eq!(
+            empty
+                .check(&file(
+                    "unsafe impl Send for S {} #[unsafe(no_mangle)] fn f() {}"
+                ))
+                .len(),
+            2
+        );
     }
 
     #[test]

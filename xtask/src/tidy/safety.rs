@@ -8,11 +8,19 @@ use crate::tidy::{Objection, SourceFile};
 /// Checks all Rust files.
 #[must_use]
 pub fn check(files: &[SourceFile]) -> Vec<Objection> {
-    files.iter().filter(|file| file.is_rust()).flat_map(check_file).collect()
+    files
+        .iter()
+        .filter(|file| file.is_rust())
+        .flat_map(check_file)
+        .collect()
 }
 
 fn check_file(file: &SourceFile) -> Vec<Objection> {
-    let object = |line, what: String| Objection { file: file.path.clone(), line, what };
+    let object = |line, what: String| Objection {
+        file: file.path.clone(),
+        line,
+        what,
+    };
     let uses = match tokens::uses(&file.text) {
         Ok(uses) => uses,
         Err(err) => return vec![object(0, err.to_string())],
@@ -20,7 +28,12 @@ fn check_file(file: &SourceFile) -> Vec<Objection> {
     let lines: Vec<&str> = file.text.lines().map(str::trim).collect();
     uses.iter()
         .filter(|found| needs_comment(found) && !has_comment(&lines, found.line - 1))
-        .map(|found| object(found.line, "say why this is sound in a `// SAFETY:` comment above it".to_owned()))
+        .map(|found| {
+            object(
+                found.line,
+                "say why this is sound in a `// SAFETY:` comment above it".to_owned(),
+            )
+        })
         .collect()
 }
 
@@ -35,8 +48,7 @@ fn has_comment(lines: &[&str], at: usize) -> bool {
     if is_reason(lines[at]) {
         return true;
     }
-    let mut above = lines[..at].iter().rev().peekable();
-    while let Some(line) = above.next() {
+    for line in lines[..at].iter().rev() {
         if is_reason(line) {
             return true;
         }
@@ -56,23 +68,45 @@ mod tests {
     use super::*;
 
     fn lines_objected(text: &str) -> Vec<usize> {
-        check(&[SourceFile { path: "a.rs".into(), text: text.to_owned() }]).iter().map(|o| o.line).collect()
+        check(&[SourceFile {
+            path: "a.rs".into(),
+            text: text.to_owned(),
+        }])
+        .iter()
+        .map(|o| o.line)
+        .collect()
     }
 
     #[test]
     fn a_comment_counts_above_the_statement_or_inside_it() {
-        assert_eq!(lines_objected("fn f() {\n    // SAFETY: `p` is valid.\n    unsafe { g(p) };\n}\n"), []);
         assert_eq!(
-            lines_objected("fn f() {\n    // SAFETY: a reason that takes\n    // two lines.\n    let x =\n        unsafe { g() };\n}\n"),
+            lines_objected("fn f() {\n    // SAFETY: `p` is valid.\n    unsafe { g(p) };\n}\n"),
             []
         );
-        assert_eq!(lines_objected("// SAFETY: plain data.\n#[cfg(x)]\nunsafe impl Send for S {}\n"), []);
+        assert_eq!(
+            lines_objected(
+                "fn f() {\n    // SAFETY: a reason that takes\n    // two lines.\n    let x =\n        unsafe { g() };\n}\n"
+            ),
+            []
+        );
+        assert_eq!(
+            lines_objected("// SAFETY: plain data.\n#[cfg(x)]\nunsafe impl Send for S {}\n"),
+            []
+        );
     }
 
     #[test]
     fn a_comment_of_another_statement_does_not_count() {
-        assert_eq!(lines_objected("fn f() {\n    // SAFETY: x.\n    unsafe { g() };\n    unsafe { h() };\n}\n"), [4]);
+        assert_eq!(
+            lines_objected(
+                "fn f() {\n    // SAFETY: x.\n    unsafe { g() };\n    unsafe { h() };\n}\n"
+            ),
+            [4]
+        );
         assert_eq!(lines_objected("unsafe impl Send for S {}\n"), [1]);
-        assert_eq!(lines_objected("fn f() {\n    // Not a reason.\n    unsafe { g() }\n}\n"), [3]);
+        assert_eq!(
+            lines_objected("fn f() {\n    // Not a reason.\n    unsafe { g() }\n}\n"),
+            [3]
+        );
     }
 }

@@ -35,9 +35,8 @@ pub struct Use {
 /// # Errors
 /// The text is not a sequence of Rust tokens.
 pub fn uses(text: &str) -> Result<Vec<Use>> {
-    let stream = TokenStream::from_str(text).map_err(|err| {
-        anyhow!("line {}: not Rust: {err}", err.span().start().line)
-    })?;
+    let stream = TokenStream::from_str(text)
+        .map_err(|err| anyhow!("line {}: not Rust: {err}", err.span().start().line))?;
     let mut found = Vec::new();
     collect(stream, &mut found);
     Ok(found)
@@ -49,7 +48,10 @@ fn collect(stream: TokenStream, found: &mut Vec<Use>) {
         match token {
             TokenTree::Ident(word) if word == "unsafe" => {
                 if let Some(kind) = classify(&tokens[at + 1..]) {
-                    found.push(Use { kind, line: word.span().start().line });
+                    found.push(Use {
+                        kind,
+                        line: word.span().start().line,
+                    });
                 }
             }
             TokenTree::Group(group) => collect(group.stream(), found),
@@ -62,7 +64,9 @@ fn collect(stream: TokenStream, found: &mut Vec<Use>) {
 fn classify(rest: &[TokenTree]) -> Option<Kind> {
     match rest.first()? {
         TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Some(Kind::Block),
-        TokenTree::Group(group) if group.delimiter() == Delimiter::Parenthesis => Some(Kind::Attribute),
+        TokenTree::Group(group) if group.delimiter() == Delimiter::Parenthesis => {
+            Some(Kind::Attribute)
+        }
         TokenTree::Ident(word) => match word.to_string().as_str() {
             "impl" => Some(Kind::Impl),
             "trait" | "auto" => Some(Kind::Declaration),
@@ -70,7 +74,9 @@ fn classify(rest: &[TokenTree]) -> Option<Kind> {
             "extern" => {
                 let abi = usize::from(matches!(rest.get(1), Some(TokenTree::Literal(_))));
                 match rest.get(1 + abi)? {
-                    TokenTree::Ident(word) if word == "fn" => is_named(&rest[2 + abi..]).then_some(Kind::Declaration),
+                    TokenTree::Ident(word) if word == "fn" => {
+                        is_named(&rest[2 + abi..]).then_some(Kind::Declaration)
+                    }
                     _ => Some(Kind::Declaration),
                 }
             }
@@ -94,29 +100,57 @@ mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Vec<Kind> {
-        uses(text).unwrap().into_iter().map(|found| found.kind).collect()
+        uses(text)
+            .unwrap()
+            .into_iter()
+            .map(|found| found.kind)
+            .collect()
     }
 
     #[test]
     fn each_kind_is_recognized() {
         assert_eq!(kinds("fn f() { unsafe { g() } }"), [Kind::Block]);
-        assert_eq!(kinds("unsafe fn f() {} pub unsafe extern \"C\" fn g() {}"), [Kind::Declaration; 2]);
-        assert_eq!(kinds("unsafe trait T {} unsafe extern \"C\" { fn f(); }"), [Kind::Declaration; 2]);
+        assert_eq!(
+            kinds("unsafe fn f() {} pub unsafe extern \"C\" fn g() {}"),
+            [Kind::Declaration; 2]
+        );
+        assert_eq!(
+            kinds("unsafe trait T {} unsafe extern \"C\" { fn f(); }"),
+            [Kind::Declaration; 2]
+        );
         assert_eq!(kinds("unsafe impl<T> Send for S<T> {}"), [Kind::Impl]);
-        assert_eq!(kinds("#[unsafe(no_mangle)] extern \"C\" fn f() {}"), [Kind::Attribute]);
+        assert_eq!(
+            kinds("#[unsafe(no_mangle)] extern \"C\" fn f() {}"),
+            [Kind::Attribute]
+        );
     }
 
     #[test]
     fn what_only_looks_like_it_is_not_counted() {
-        assert_eq!(kinds("// unsafe { }\n/* unsafe fn f */ /// unsafe {}\nfn unsafe_name() { \"unsafe { }\"; }"), []);
-        assert_eq!(kinds("type F = unsafe extern \"C\" fn(u32) -> i32; struct S { f: unsafe fn() }"), []);
-        assert_eq!(kinds("#![deny(unsafe_op_in_unsafe_fn)] fn f() { let r#unsafe = 1; }"), []);
+        assert_eq!(
+            kinds(
+                "// unsafe { }\n/* unsafe fn f */ /// unsafe {}\nfn unsafe_name() { \"unsafe { }\"; }"
+            ),
+            []
+        );
+        assert_eq!(
+            kinds("type F = unsafe extern \"C\" fn(u32) -> i32; struct S { f: unsafe fn() }"),
+            []
+        );
+        assert_eq!(
+            kinds("#![deny(unsafe_op_in_unsafe_fn)] fn f() { let r#unsafe = 1; }"),
+            []
+        );
     }
 
     #[test]
     fn bodies_of_macros_count_and_lines_are_right() {
         let text = "macro_rules! m {\n    ($n:ident) => {\n        unsafe fn $n() {\n            unsafe { f() }\n        }\n    };\n}\n";
-        let lines: Vec<usize> = uses(text).unwrap().into_iter().map(|found| found.line).collect();
+        let lines: Vec<usize> = uses(text)
+            .unwrap()
+            .into_iter()
+            .map(|found| found.line)
+            .collect();
         assert_eq!(lines, [3, 4]);
     }
 
