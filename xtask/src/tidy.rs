@@ -9,7 +9,7 @@ pub mod budget;
 pub mod safety;
 pub mod text;
 pub mod tokens;
-mod toolchain;
+pub mod toolchain;
 
 use std::fs;
 use std::path::{Path, PathBuf};

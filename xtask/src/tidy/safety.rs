@@ -67,6 +67,8 @@ fn has_comment(lines: &[&str], at: usize) -> bool {
 mod tests {
     use super::*;
 
+    const NONE: [usize; 0] = [];
+
     fn lines_objected(text: &str) -> Vec<usize> {
         check(&[SourceFile {
             path: "a.rs".into(),
@@ -81,17 +83,17 @@ mod tests {
     fn a_comment_counts_above_the_statement_or_inside_it() {
         assert_eq!(
             lines_objected("fn f() {\n    // SAFETY: `p` is valid.\n    unsafe { g(p) };\n}\n"),
-            []
+            NONE
         );
         assert_eq!(
             lines_objected(
                 "fn f() {\n    // SAFETY: a reason that takes\n    // two lines.\n    let x =\n        unsafe { g() };\n}\n"
             ),
-            []
+            NONE
         );
         assert_eq!(
             lines_objected("// SAFETY: plain data.\n#[cfg(x)]\nunsafe impl Send for S {}\n"),
-            []
+            NONE
         );
     }
 

@@ -2,6 +2,7 @@
 
 //! The checks that the Rust toolchain brings along: formatting and lints.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
