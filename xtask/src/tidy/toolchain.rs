@@ -64,10 +64,13 @@ fn tool(top: &Path, check: &str, program: &str, args: &[&str]) -> Result<Outcome
     if !out.status.success() {
         let said = [out.stdout, out.stderr].concat();
         let said = String::from_utf8_lossy(&said);
+        let mut seen = HashSet::new();
         objections = said
             .lines()
-            .take(MAX_LINES)
             .map(|line| relative(line, top))
+            // rustfmt names a file once for each place in it.
+            .filter(|line| line.is_empty() || seen.insert(line.clone()))
+            .take(MAX_LINES)
             .collect();
         if objections.is_empty() {
             objections.push(format!("{program} {} failed ({})", args[0], out.status));
