@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::task::{doctor::Doctor, kernel::Kernel, tidy::Tidy};
+use xtask::task::{doctor::Doctor, kernel::Kernel, test::Test, tidy::Tidy};
 
 /// The tasks of this repository
 #[derive(Debug, Parser)]
@@ -21,6 +21,7 @@ enum Task {
     Doctor(Doctor),
     Kernel(Kernel),
     Tidy(Tidy),
+    Test(Test),
 }
 
 fn main() -> ExitCode {
@@ -38,5 +39,6 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Doctor(doctor) => doctor.run(),
         Task::Kernel(kernel) => kernel.run().map(|()| ExitCode::SUCCESS),
         Task::Tidy(tidy) => tidy.run(),
+        Task::Test(test) => test.run(),
     }
 }

@@ -4,4 +4,5 @@
 
 pub mod doctor;
 pub mod kernel;
+pub mod test;
 pub mod tidy;
