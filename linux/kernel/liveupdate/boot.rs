@@ -70,8 +70,12 @@ macro_rules! initcall {
         // Relative entries, as `___define_initcall()` writes them on all architectures that have
         // both Rust and kexec handover.
         core::arch::global_asm!(concat!(
-            ".section \".initcall", $level, ".init\", \"a\"\n",
-            ".long ", stringify!($function), " - .\n",
+            ".section \".initcall",
+            $level,
+            ".init\", \"a\"\n",
+            ".long ",
+            stringify!($function),
+            " - .\n",
             ".previous"
         ));
     };
@@ -96,9 +100,18 @@ extern "C" fn luo_rust_early_init() -> c_int {
             0
         }
         Err(err) => {
-            pr_err!("what the previous kernel left cannot be restored: {:?}\n", err);
+            pr_err!(
+                "what the previous kernel left cannot be restored: {:?}\n",
+                err
+            );
             // SAFETY: The format takes no arguments. The call does not return.
-            unsafe { bindings::panic(c"luo: devices may still write to memory that is lost".as_ptr().cast()) }
+            unsafe {
+                bindings::panic(
+                    c"luo: devices may still write to memory that is lost"
+                        .as_ptr()
+                        .cast(),
+                )
+            }
         }
     }
 }

@@ -17,7 +17,9 @@ extern "C" {
 }
 
 fn luo() -> Result<&'static Luo> {
-    crate::instance().filter(|_| boot::is_enabled()).ok_or(not_supported())
+    crate::instance()
+        .filter(|_| boot::is_enabled())
+        .ok_or(not_supported())
 }
 
 /// "Operation not supported". The `kernel` crate has no name for it.
@@ -220,6 +222,9 @@ pub(crate) unsafe extern "C" fn liveupdate_flb_put_outgoing(flb: *mut bindings::
 
 fn warn_unbalanced(put: Result) {
     if let Err(err) = put {
-        pr_warn!("an FLB object that was not borrowed is given back: {:?}\n", err);
+        pr_warn!(
+            "an FLB object that was not borrowed is given back: {:?}\n",
+            err
+        );
     }
 }

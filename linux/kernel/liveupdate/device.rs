@@ -8,7 +8,9 @@
 //! caller does not know, so they write nothing.
 
 use crate::{
-    abi::{CreateSession, Finish, GetName, PreserveFd, Request, RetrieveFd, RetrieveSession},
+    abi::{
+        CreateSession, Finish, GetName, PreserveFd, Request, RetrieveFd, RetrieveSession, NAME_LEN,
+    },
     file::Token,
     ioctl::{reserve_fd, Call},
     session::{incoming::Checkout, outgoing::Owner, SessionName},
@@ -53,6 +55,7 @@ impl Open for LiveupdateDevice {
             return Err(EBUSY);
         }
         let device = Self(luo);
+        luo.incoming_flbs.check()?;
         luo.incoming.lock().restore()?;
         Ok(device)
     }
@@ -103,9 +106,12 @@ fn retrieve_session(luo: &'static Luo, call: &Call) -> Result {
 
 /// Makes the file that owns a session.
 fn session_file<T: Handle>(name: SessionName, handle: T) -> Result<ARef<File>> {
-    let handle = KBox::new(handle, GFP_KERNEL)?;
-    let name = kernel::str::CString::try_from_fmt(fmt!("[luo_session] {name}"))?;
-    anon_file(&name, handle)
+    const PREFIX: &[u8] = b"[luo_session] ";
+    let mut title = [0; PREFIX.len() + NAME_LEN];
+    title[..PREFIX.len()].copy_from_slice(PREFIX);
+    title[PREFIX.len()..].copy_from_slice(name.bytes());
+    let title = CStr::from_bytes_until_nul(&title).map_err(|_| EINVAL)?;
+    anon_file(title, KBox::new(handle, GFP_KERNEL)?)
 }
 
 /// The commands of session files.

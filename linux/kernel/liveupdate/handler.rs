@@ -2,10 +2,7 @@
 
 //! Which file handlers there are, what FLBs they depend on, and which files are preserved.
 
-use crate::{
-    abi::MAX_FLBS,
-    flb::Outgoing as OutgoingFlb,
-};
+use crate::{abi::MAX_FLBS, flb::outgoing::Outgoing as OutgoingFlb};
 use kernel::{
     fs::File,
     liveupdate::{ActiveFlb, ActiveHandler, FileHandler, Flb, COMPATIBLE_LEN},
@@ -92,7 +89,11 @@ impl Registry {
     pub(crate) fn register(&self, handler: FileHandler) -> Result {
         let mut tables = self.tables.write();
         let compatible = handler.compatible();
-        if tables.handlers.iter().any(|it| it.handler.compatible() == compatible) {
+        if tables
+            .handlers
+            .iter()
+            .any(|it| it.handler.compatible() == compatible)
+        {
             return Err(EEXIST);
         }
         let flbs = KVec::new();
@@ -148,9 +149,9 @@ impl Registry {
         Some(found.clone())
     }
 
-    /// Calls `each` for all linked FLBs, in the order of their registration.
-    pub(crate) fn for_each_outgoing_flb(&self, each: impl FnMut(&Arc<OutgoingFlb>)) {
-        self.tables.read().flbs.iter().for_each(each);
+    /// The FLB number `index` of all that are linked, in the order of their registration.
+    pub(crate) fn nth_flb(&self, index: usize) -> Option<Arc<OutgoingFlb>> {
+        self.tables.read().flbs.get(index).cloned()
     }
 
     /// The FLB number `index` of `handler`, held.
@@ -174,7 +175,11 @@ impl Registry {
     /// `ENOENT` if there is none, or its module is being unloaded; `ENOMEM`.
     pub(crate) fn find_for(&self, file: &File) -> Result<(ActiveHandler, KVec<Arc<OutgoingFlb>>)> {
         let tables = self.tables.read();
-        let entry = tables.handlers.iter().find(|it| it.handler.can_preserve(file)).ok_or(ENOENT)?;
+        let entry = tables
+            .handlers
+            .iter()
+            .find(|it| it.handler.can_preserve(file))
+            .ok_or(ENOENT)?;
         let mut flbs = KVec::with_capacity(entry.flbs.len(), GFP_KERNEL)?;
         for flb in &entry.flbs {
             flbs.push(flb.clone(), GFP_KERNEL)?;
@@ -183,9 +188,15 @@ impl Registry {
     }
 
     /// Finds the handler by the name that the previous kernel wrote down.
-    pub(crate) fn find_compatible(&self, compatible: &[u8; COMPATIBLE_LEN]) -> Option<ActiveHandler> {
+    pub(crate) fn find_compatible(
+        &self,
+        compatible: &[u8; COMPATIBLE_LEN],
+    ) -> Option<ActiveHandler> {
         let tables = self.tables.read();
-        let entry = tables.handlers.iter().find(|it| it.handler.compatible() == *compatible)?;
+        let entry = tables
+            .handlers
+            .iter()
+            .find(|it| it.handler.compatible() == *compatible)?;
         entry.handler.get()
     }
 }

@@ -32,7 +32,9 @@ impl Call {
         }
         let arg = UserPtr::from_addr(arg);
         let mut size = [0; size_of::<u32>()];
-        UserSlice::new(arg, size.len()).reader().read_slice(&mut size)?;
+        UserSlice::new(arg, size.len())
+            .reader()
+            .read_slice(&mut size)?;
         Ok(Self {
             cmd,
             arg,
@@ -66,7 +68,9 @@ impl Call {
             }
         }
         let mut request = T::new_zeroed();
-        UserSlice::new(self.arg, size_of::<T>()).reader().read_slice(request.as_mut_bytes())?;
+        UserSlice::new(self.arg, size_of::<T>())
+            .reader()
+            .read_slice(request.as_mut_bytes())?;
         Ok(request)
     }
 

@@ -5,7 +5,6 @@
 use crate::{
     abi::{FlbPage, RootSer, COMPATIBLE},
     file::Text,
-    flb::IncomingFlbs,
     Luo,
 };
 use kernel::{
@@ -16,23 +15,28 @@ use kernel::{
 /// The name of the root in the handover tree.
 const SUBTREE: &CStr = c"LUO";
 
-/// What the previous kernel left.
-pub(crate) struct Remains {
-    /// The number of this live update; 0 if there was none.
-    pub(crate) liveupdate_num: u64,
-    pub(crate) sessions_pa: u64,
-    pub(crate) flbs: IncomingFlbs,
-}
+/// The root that the previous kernel left, if there was one.
+///
+/// The page is kept: KHO shows it in debugfs for as long as this kernel runs.
+pub(crate) struct Remains(Option<Restored<RootSer>>);
 
 impl Remains {
-    /// Nothing.
-    const NONE: Self = Self {
-        liveupdate_num: 0,
-        sessions_pa: 0,
-        flbs: IncomingFlbs::NONE,
-    };
+    /// The number of the live update that started this kernel; 0 if none did.
+    pub(crate) fn liveupdate_num(&self) -> u64 {
+        self.0.as_ref().map_or(0, |root| root.liveupdate_num)
+    }
 
-    /// Looks for the root of the previous kernel, and frees it.
+    /// The first block of sessions; 0 if there are none.
+    pub(crate) fn sessions_pa(&self) -> u64 {
+        self.0.as_ref().map_or(0, |root| root.sessions_pa)
+    }
+
+    /// The page of FLBs; 0 if there is none.
+    pub(crate) fn flbs_pa(&self) -> u64 {
+        self.0.as_ref().map_or(0, |root| root.flbs_pa)
+    }
+
+    /// Looks for the root of the previous kernel.
     ///
     /// # Errors
     ///
@@ -41,7 +45,7 @@ impl Remains {
     pub(crate) fn restore() -> Result<Self> {
         let (addr, size) = match kho::retrieve_subtree(SUBTREE) {
             Ok(found) => found,
-            Err(err) if err == ENOENT => return Ok(Self::NONE),
+            Err(err) if err == ENOENT => return Ok(Self(None)),
             Err(err) => return Err(err),
         };
         if size < size_of::<RootSer>() {
@@ -51,15 +55,15 @@ impl Remains {
         let root: Restored<RootSer> = Restored::claim(addr)?;
         if root.compatible != COMPATIBLE {
             let (theirs, ours) = (Text(&root.compatible), Text(&COMPATIBLE));
-            pr_err!("the previous kernel wrote '{}', this one reads '{}'\n", theirs, ours);
+            pr_err!(
+                "the previous kernel wrote '{}', this one reads '{}'\n",
+                theirs,
+                ours
+            );
             return Err(EINVAL);
         }
         pr_info!("live update number {}\n", root.liveupdate_num);
-        Ok(Self {
-            liveupdate_num: root.liveupdate_num,
-            sessions_pa: root.sessions_pa,
-            flbs: IncomingFlbs::restore(root.flbs_pa)?,
-        })
+        Ok(Self(Some(root)))
     }
 }
 
@@ -91,7 +95,7 @@ impl Luo {
     ///
     /// `ENOMEM`, or what KHO gives.
     pub(crate) fn publish_root(&self) -> Result {
-        let root = Root::new(self.liveupdate_num + 1)?;
+        let root = Root::new(self.remains.liveupdate_num() + 1)?;
         kho::add_subtree(SUBTREE, &root.root)?;
         *self.root.lock() = Some(root);
         Ok(())
@@ -109,7 +113,10 @@ impl Luo {
     pub(crate) fn hand_over(&self) -> Result {
         let gate = self.gate.close()?;
         if let Some(name) = self.incoming.lock().unfinished()? {
-            pr_err!("kexec refused: session '{}' of the previous kernel is not finished\n", name);
+            pr_err!(
+                "kexec refused: session '{}' of the previous kernel is not finished\n",
+                name
+            );
             return Err(EBUSY);
         }
         let mut outgoing = self.outgoing.lock();
@@ -128,13 +135,13 @@ impl Luo {
     }
 
     fn serialize_flbs(&self, page: &mut FlbPage) {
+        let linked = (0..).map_while(|index| self.registry.nth_flb(index));
+        let in_use = linked.filter_map(|flb| flb.serialized());
         let mut count = 0;
-        self.registry.for_each_outgoing_flb(|flb| {
-            if let (Some(ser), Some(slot)) = (flb.serialized(), page.entries.get_mut(count)) {
-                *slot = ser;
-                count += 1;
-            }
-        });
-        page.count = count as u64;
+        for (slot, ser) in page.entries.iter_mut().zip(in_use) {
+            *slot = ser;
+            count += 1;
+        }
+        page.count = count;
     }
 }

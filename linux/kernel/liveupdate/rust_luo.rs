@@ -73,12 +73,12 @@ pub(crate) struct Luo {
     outgoing: Mutex<session::outgoing::Table>,
     #[pin]
     incoming: Mutex<session::incoming::Table>,
-    incoming_flbs: flb::IncomingFlbs,
+    incoming_flbs: flb::incoming::IncomingFlbs,
     registry: Arc<handler::Registry>,
     #[pin]
     root: Mutex<Option<reboot::Root>>,
     device: device::Exclusive,
-    liveupdate_num: u64,
+    remains: reboot::Remains,
 }
 
 impl Luo {
@@ -93,14 +93,14 @@ impl Luo {
             gate <- gate::Gate::new(),
             outgoing <- new_mutex!(session::outgoing::Table::new(), "luo_outgoing"),
             incoming <- new_mutex!(
-                session::incoming::Table::new(remains.sessions_pa),
+                session::incoming::Table::new(remains.sessions_pa()),
                 "luo_incoming"
             ),
-            incoming_flbs: remains.flbs,
+            incoming_flbs: flb::incoming::IncomingFlbs::restore(remains.flbs_pa()),
             registry,
             root <- new_mutex!(None, "luo_root"),
             device: device::Exclusive::new(),
-            liveupdate_num: remains.liveupdate_num,
+            remains,
         });
         Arc::pin_init(init, GFP_KERNEL)
     }

@@ -169,8 +169,6 @@ pub fn retrieve_subtree(name: &CStr) -> Result<(PhysAddr, usize)> {
     let mut addr = 0;
     let mut size = 0;
     // SAFETY: The name ends in NUL, and both out-pointers are valid for the call.
-    to_result(unsafe {
-        bindings::kho_retrieve_subtree(name.as_char_ptr(), &mut addr, &mut size)
-    })?;
+    to_result(unsafe { bindings::kho_retrieve_subtree(name.as_char_ptr(), &mut addr, &mut size) })?;
     Ok((PhysAddr(addr), size))
 }

@@ -13,7 +13,7 @@ use super::SessionName;
 use crate::{
     abi::{SessionSer, SESSIONS_PER_BLOCK},
     block::IncomingBlocks,
-    file::{FileSet, IncomingFiles, Token},
+    file::{incoming::IncomingFiles, FileSet, Token},
     phase::{Event, Phase},
     Luo,
 };
@@ -64,7 +64,12 @@ impl Session {
             files: IncomingFiles::new(set),
         };
         if (set.count == 0) != (set.head_pa == 0) {
-            pr_err!("session '{}': {} files at {:#x}\n", name, set.count, set.head_pa);
+            pr_err!(
+                "session '{}': {} files at {:#x}\n",
+                name,
+                set.count,
+                set.head_pa
+            );
             state.step(Event::Break)?;
         }
         let init = pin_init!(Self {
@@ -124,7 +129,10 @@ impl Table {
             }
             Err(err) if err == ENOMEM => Err(err),
             Err(err) => {
-                pr_err!("the sessions of the previous kernel are broken ({:?}) and leaked\n", err);
+                pr_err!(
+                    "the sessions of the previous kernel are broken ({:?}) and leaked\n",
+                    err
+                );
                 // Never unwind what is half restored: its memory stays taken until a reboot.
                 let broken = core::mem::replace(&mut self.stage, Stage::Broken);
                 core::mem::forget((broken, core::mem::take(&mut self.by_name)));
@@ -187,7 +195,13 @@ impl Checkout {
     /// be replaced.
     pub(crate) fn retrieve(luo: &'static Luo, name: SessionName) -> Result<Self> {
         let _entered = luo.gate.enter()?;
-        let session = luo.incoming.lock().by_name.get(&name).cloned().ok_or(ENOENT)?;
+        let session = luo
+            .incoming
+            .lock()
+            .by_name
+            .get(&name)
+            .cloned()
+            .ok_or(ENOENT)?;
         let mut state = session.state.lock();
         state.step(Event::Retrieve)?;
         if let Err(err) = state.files.restore(&luo.registry) {
@@ -253,14 +267,21 @@ impl Checkout {
         if state.phase == Phase::Finished {
             return Ok(());
         }
-        state.files.finish(&self.luo.registry, &self.luo.incoming_flbs)?;
+        state
+            .files
+            .finish(&self.luo.registry, &self.luo.incoming_flbs)?;
         state.step(Event::Finish)
     }
 
     /// Frees the name of a finished session. The table comes before the session in the lock order,
     /// so the session's lock must not be held.
     fn forget_finished(&self) {
-        let node = self.luo.incoming.lock().by_name.remove_node(&self.session.name);
+        let node = self
+            .luo
+            .incoming
+            .lock()
+            .by_name
+            .remove_node(&self.session.name);
         drop(node);
     }
 
@@ -281,15 +302,18 @@ impl Drop for Checkout {
         };
         let mut state = self.session.state.lock();
         let fetched = state.phase == Phase::CheckedOut && state.files.all_fetched();
-        let finished = state.phase == Phase::Finished
-            || (fetched && self.finish_inside(&mut state).is_ok());
+        let finished =
+            state.phase == Phase::Finished || (fetched && self.finish_inside(&mut state).is_ok());
         if finished {
             drop(state);
             self.forget_finished();
             return;
         }
         if state.phase == Phase::CheckedOut {
-            pr_info!("session '{}' was closed with files left and is available again\n", self.session.name);
+            pr_info!(
+                "session '{}' was closed with files left and is available again\n",
+                self.session.name
+            );
         }
         // From Offered and CheckedOut, the only phases left, this step exists.
         let checked_in = state.step(Event::CheckIn);

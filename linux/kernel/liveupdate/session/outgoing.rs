@@ -9,7 +9,7 @@ use super::SessionName;
 use crate::{
     abi::{SessionSer, SESSIONS_PER_BLOCK},
     block::OutgoingBlocks,
-    file::{OutgoingFiles, Token},
+    file::{outgoing::OutgoingFiles, Token},
     Luo,
 };
 use kernel::{
@@ -73,7 +73,8 @@ impl Table {
         self.blocks.grow(self.count + 1)?;
 
         self.by_name.insert(by_name.into_node(name, number));
-        self.by_number.insert(by_number.into_node(number, session.clone()));
+        self.by_number
+            .insert(by_number.into_node(number, session.clone()));
         self.next_number += 1;
         self.count += 1;
         Ok(session)
@@ -167,10 +168,18 @@ impl Owner {
     /// Writes name, direction, state and files into `fdinfo`.
     pub(crate) fn show(&self, m: &SeqFile) {
         let handed_over = self.luo.gate.is_handed_over();
-        let state = if handed_over { "handed over" } else { "preserved" };
+        let state = if handed_over {
+            "handed over"
+        } else {
+            "preserved"
+        };
         seq_print!(m, "luo-session:\t{}\n", self.session.name);
         seq_print!(m, "luo-direction:\toutgoing\n");
-        seq_print!(m, "luo-state:\t{}\n", if handed_over { "handed over" } else { "open" });
+        seq_print!(
+            m,
+            "luo-state:\t{}\n",
+            if handed_over { "handed over" } else { "open" }
+        );
         self.session.files.lock().show(m, state);
     }
 }

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Files that the previous kernel preserved.
+
+use super::{show_file, FileSet, Text, Token};
+use crate::{
+    abi::{FileSer, FILES_PER_BLOCK},
+    block::IncomingBlocks,
+    flb::incoming::IncomingFlbs,
+    handler::{Claim, ClaimReservation, Registry},
+};
+use kernel::{
+    fs::File,
+    liveupdate::{ActiveHandler, Retrieval},
+    prelude::*,
+    rbtree::{RBTree, RBTreeNodeReservation},
+    seq_file::SeqFile,
+    sync::{aref::ARef, Arc},
+};
+
+/// How far the retrieval of an incoming file has come.
+enum Stage {
+    /// Untouched since the previous kernel.
+    Waiting,
+    /// The handler failed, for good.
+    Failed(Error),
+    /// Made anew. `fetched`: somebody has a descriptor of it.
+    Retrieved {
+        file: ARef<File>,
+        _claim: Option<Claim>,
+        fetched: bool,
+    },
+}
+
+/// A file that the previous kernel preserved.
+struct IncomingFile {
+    token: Token,
+    data: u64,
+    stage: Stage,
+    handler: ActiveHandler,
+}
+
+impl IncomingFile {
+    fn retrieval(&self) -> Retrieval<'_> {
+        match &self.stage {
+            Stage::Waiting => Retrieval::Untried,
+            Stage::Failed(err) => Retrieval::Failed(*err),
+            Stage::Retrieved { file, .. } => Retrieval::Done(file),
+        }
+    }
+
+    fn is_fetched(&self) -> bool {
+        matches!(self.stage, Stage::Retrieved { fetched: true, .. })
+    }
+
+    fn retrieve(&mut self, registry: &Arc<Registry>) -> Result<ARef<File>> {
+        match &self.stage {
+            Stage::Retrieved { file, .. } => return Ok(file.clone()),
+            Stage::Failed(err) => return Err(*err),
+            Stage::Waiting => {}
+        }
+        // Taken before the handler is called: what fails here has changed nothing.
+        let reservation = ClaimReservation::new()?;
+        match self.handler.retrieve(self.data) {
+            Ok(file) => {
+                let claim = reservation.claim(registry, self.handler.id(&file));
+                if claim.is_err() {
+                    pr_warn!("a retrieved file is one that is preserved already\n");
+                }
+                self.stage = Stage::Retrieved {
+                    file: file.clone(),
+                    _claim: claim.ok(),
+                    fetched: false,
+                };
+                Ok(file)
+            }
+            Err(err) => {
+                pr_warn!("token {:#x} cannot be retrieved: {:?}\n", self.token.0, err);
+                self.stage = Stage::Failed(err);
+                Err(err)
+            }
+        }
+    }
+
+    fn finish(self, registry: &Registry, flbs: &IncomingFlbs) {
+        self.handler.finish(self.data, self.retrieval());
+        for index in (0..registry.nr_flbs_of(*self.handler)).rev() {
+            if let Some(flb) = registry.nth_flb_of(*self.handler, index) {
+                if let Ok(incoming) = flbs.find(&flb.compatible()) {
+                    incoming.file_finished(flb);
+                }
+            }
+        }
+    }
+
+    const fn state(&self) -> &'static str {
+        match self.stage {
+            Stage::Waiting => "waiting",
+            Stage::Failed(_) => "failed",
+            Stage::Retrieved { fetched: false, .. } => "restored",
+            Stage::Retrieved { fetched: true, .. } => "retrieved",
+        }
+    }
+}
+
+/// The files of an incoming session.
+pub(crate) struct IncomingFiles {
+    blocks: IncomingBlocks<FileSer, FILES_PER_BLOCK>,
+    count: u64,
+    files: KVVec<IncomingFile>,
+    tokens: RBTree<Token, usize>,
+}
+
+impl IncomingFiles {
+    /// Files that are written down in `set`, not looked at yet.
+    pub(crate) fn new(set: FileSet) -> Self {
+        Self {
+            blocks: IncomingBlocks::new(set.head_pa),
+            count: set.count,
+            files: KVVec::new(),
+            tokens: RBTree::new(),
+        }
+    }
+
+    /// Reads what the previous kernel wrote down, as far as that is not done.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` and `ENOENT` (a handler is missing) may be repeated; `EINVAL`: it is broken.
+    pub(crate) fn restore(&mut self, registry: &Registry) -> Result {
+        self.blocks.load()?;
+        if self.blocks.iter().count() as u64 != self.count {
+            return Err(EINVAL);
+        }
+        for ser in self.blocks.iter().skip(self.files.len()) {
+            let token = Token(ser.token);
+            if !ser.compatible.contains(&0) || self.tokens.get(&token).is_some() {
+                return Err(EINVAL);
+            }
+            let Some(handler) = registry.find_compatible(&ser.compatible) else {
+                pr_warn!(
+                    "token {:#x}: no handler '{}'\n",
+                    token.0,
+                    Text(&ser.compatible)
+                );
+                return Err(ENOENT);
+            };
+            self.files.reserve(1, GFP_KERNEL)?;
+            let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+            let file = IncomingFile {
+                token,
+                data: ser.data,
+                handler,
+                stage: Stage::Waiting,
+            };
+            self.files.push(file, GFP_KERNEL)?;
+            self.tokens
+                .insert(node.into_node(token, self.files.len() - 1));
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, token: Token) -> Result<&mut IncomingFile> {
+        let index = *self.tokens.get(&token).ok_or(ENOENT)?;
+        self.files.get_mut(index).ok_or(ENOENT)
+    }
+
+    /// Gets a file back. May take long. A repeat gives the same file.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` without such a file, `ENOMEM` (may be repeated), the handler's own for good.
+    pub(crate) fn retrieve(
+        &mut self,
+        registry: &Arc<Registry>,
+        token: Token,
+    ) -> Result<ARef<File>> {
+        self.find(token)?.retrieve(registry)
+    }
+
+    /// Notes that somebody has a descriptor of the file.
+    pub(crate) fn mark_fetched(&mut self, token: Token) {
+        if let Ok(IncomingFile {
+            stage: Stage::Retrieved { fetched, .. },
+            ..
+        }) = self.find(token)
+        {
+            *fetched = true;
+        }
+    }
+
+    /// Whether somebody has, or had, a descriptor of every file.
+    pub(crate) fn all_fetched(&self) -> bool {
+        self.files.iter().all(IncomingFile::is_fetched)
+    }
+
+    /// Finishes all files, the last one first.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if a handler is not ready; nothing has changed then.
+    pub(crate) fn finish(&mut self, registry: &Registry, flbs: &IncomingFlbs) -> Result {
+        let ready = |it: &IncomingFile| it.handler.can_finish(it.data, it.retrieval());
+        if !self.files.iter().all(ready) {
+            return Err(EBUSY);
+        }
+        self.tokens = RBTree::new();
+        while let Some(file) = self.files.pop() {
+            file.finish(registry, flbs);
+        }
+        self.blocks = IncomingBlocks::new(0);
+        Ok(())
+    }
+
+    /// Writes a line for each file into `fdinfo`.
+    pub(crate) fn show(&self, m: &SeqFile) {
+        for file in &self.files {
+            show_file(m, file.token, &file.handler.compatible(), file.state());
+        }
+    }
+}
