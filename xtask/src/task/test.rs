@@ -6,7 +6,7 @@ pub mod units;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::repo;
@@ -62,6 +62,11 @@ impl Test {
             }
         }
         tally.add(units::run(self.filter.as_deref())?);
+        if let Some(filter) = &self.filter
+            && tally == Tally::default()
+        {
+            bail!("no test has \"{filter}\" in its name");
+        }
         println!("{} passed, {} failed", tally.passed, tally.failed);
         Ok(if tally.failed == 0 {
             ExitCode::SUCCESS

@@ -133,9 +133,7 @@ impl Budget {
                     std::cmp::Ordering::Greater => "do without, or say in review why not",
                     std::cmp::Ordering::Less => "good: tighten the budget",
                 };
-                let what = format!(
-                    "{found} unsafe {kind}, {allowed} in the budget: {advice} (`cargo xtask tidy --bless` writes {FILE})"
-                );
+                let what = format!("{found} unsafe {kind}, {allowed} in the budget: {advice}");
                 objections.push(Objection {
                     file: path.clone(),
                     line: 0,
