@@ -155,7 +155,7 @@ pub fn build(request: &KernelRequest) -> Result<KernelImage> {
         return Ok(found);
     }
     let _lock = cache.lock(&format!("tree-{}", source.id))?;
-    tree.prepare(&cache, &source, &overlay)?;
+    let kconfig = tree.prepare(&cache, &source, &overlay)?;
     if request.flavor == Flavor::Rust && !tree.has_choice()? {
         bail!(
             "the tree has no option {} after the edits in linux/edits/ were applied: \
@@ -163,6 +163,8 @@ pub fn build(request: &KernelRequest) -> Result<KernelImage> {
             config::flavor_option(Flavor::Rust)
         );
     }
-    let build = make::build(&cache, request, &source, &tree, &options, &toolchain)?;
+    let build = make::build(
+        &cache, request, &source, &tree, &kconfig, &options, &toolchain,
+    )?;
     KernelImage::store(&cache, &key, request, &source, &tree, &build)
 }

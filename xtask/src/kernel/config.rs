@@ -28,55 +28,44 @@ pub fn flavor_option(flavor: Flavor) -> String {
     )
 }
 
-/// The options of one kernel.
+/// The options of one kernel, as fragments of a configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The project's fragments; every option in them must come out as asked for.
-    pub ours: Vec<Fragment>,
+    pub ours: Vec<String>,
     /// The user's; what does not come out is reported.
-    pub users: Vec<Fragment>,
+    pub users: Vec<String>,
 }
 
-/// A part of a kernel configuration.
-#[derive(Clone, Debug)]
-pub struct Fragment {
-    /// What to call it in a message.
-    pub name: String,
-    /// Its text.
-    pub text: String,
+/// The text that chooses an implementation.
+#[must_use]
+pub fn flavor_fragment(flavor: Flavor) -> String {
+    format!("{}=y\n", flavor_option(flavor))
 }
 
-impl Fragment {
-    fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read the options in {}", path.display()))?;
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        Ok(Self { name, text })
-    }
+fn read_fragment(path: &Path) -> Result<String> {
+    fs::read_to_string(path)
+        .with_context(|| format!("cannot read the options in {}", path.display()))
 }
 
 impl Options {
     /// Reads the fragments for a request.
     pub fn load(request: &KernelRequest) -> Result<Self> {
         let folder = repo::linux().join("config");
-        let mut ours = vec![Fragment::read(&folder.join("guest.config"))?];
+        let mut ours = vec![read_fragment(&folder.join("guest.config"))?];
         if request.variant == Variant::Debug {
-            ours.push(Fragment::read(&folder.join("debug.config"))?);
+            ours.push(read_fragment(&folder.join("debug.config"))?);
         }
         let users = request
             .fragments
             .iter()
-            .map(|path| Fragment::read(path))
+            .map(|path| read_fragment(path))
             .collect::<Result<_>>()?;
         Ok(Self { ours, users })
     }
 
     /// The fragments, in the order in which they are merged.
-    pub fn fragments(&self) -> impl Iterator<Item = &Fragment> {
+    pub fn fragments(&self) -> impl Iterator<Item = &String> {
         self.ours.iter().chain(&self.users)
     }
 
@@ -130,10 +119,10 @@ fn parse(text: &str) -> Values {
     values
 }
 
-fn merged(fragments: &[Fragment]) -> Values {
+fn merged(fragments: &[String]) -> Values {
     fragments
         .iter()
-        .flat_map(|fragment| parse(&fragment.text))
+        .flat_map(|fragment| parse(fragment))
         .collect()
 }
 
@@ -204,12 +193,7 @@ mod tests {
             "config SMP\n\tbool\nconfig IPV6\n",
         )
         .unwrap();
-        let fragment = |text: &str| {
-            vec![Fragment {
-                name: "x".into(),
-                text: text.into(),
-            }]
-        };
+        let fragment = |text: &str| vec![text.to_owned()];
         Options {
             ours: fragment(ours),
             users: fragment(users),

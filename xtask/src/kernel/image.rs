@@ -63,7 +63,7 @@ pub fn key(
         .add("variant", request.variant.to_string())
         .add("toolchain", &toolchain.versions);
     for fragment in options.fragments() {
-        digest.add("fragment", &fragment.text);
+        digest.add("fragment", fragment);
     }
     format!(
         "{}-{}-{}-{}",
@@ -85,7 +85,8 @@ impl KernelImage {
         tree: &Tree,
     ) -> Option<Self> {
         let dir = cache.root().join("images").join(key);
-        dir.is_dir().then(|| Self::at(&dir, request, source, tree))
+        // Without its tree the image cannot be debugged and its selftests cannot be built.
+        (dir.is_dir() && tree.dir.is_dir()).then(|| Self::at(&dir, request, source, tree))
     }
 
     /// Puts what a build left into the cache.

@@ -20,7 +20,11 @@ use crate::run;
 use crate::setup::disk;
 use crate::ui::Step;
 
-/// Builds `bzImage` and returns the build folder. The caller holds the tree's lock.
+/// The file of a build folder that tells what it was configured for.
+const STAMP: &str = "luo-options.stamp";
+
+/// Builds `bzImage` and returns the build folder. The caller holds the tree's lock; `kconfig` is what preparing the
+/// tree returned.
 ///
 /// Both flavors share the folder: going from one to the other compiles the implementation and links.
 ///
@@ -31,6 +35,7 @@ pub fn build(
     request: &KernelRequest,
     source: &Source,
     tree: &Tree,
+    kconfig: &str,
     options: &Options,
     toolchain: &Toolchain,
 ) -> Result<PathBuf> {
@@ -40,40 +45,86 @@ pub fn build(
         disk::require(cache.root(), disk::BUILD_GIB, "building the kernel")?;
     }
     fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
-    let logs = cache.folder("logs")?;
-    let make = |log: &str, step: &mut Step, args: &[&str]| {
-        let mut make = make_in(toolchain, &tree.dir, &out);
-        run::logged(
-            make.args(args),
-            &logs.join(format!("{name}-{log}.log")),
-            step,
-        )
+    let run = Run {
+        toolchain,
+        tree,
+        out: &out,
+        log: cache.folder("logs")?.join(&name),
     };
-
-    let mut step = Step::start(format!(
-        "Configuring Linux {} ({})",
-        source.version, request.flavor
-    ));
-    make("tinyconfig", &mut step, &["tinyconfig"])?;
-    merge(toolchain, request, tree, options, &out)?;
-    make("olddefconfig", &mut step, &["olddefconfig"])?;
-    let config = out.join(".config");
-    let text =
-        fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
-    options.check(&text, &tree.dir)?;
-    step.done("");
-
-    let mut step = Step::start(format!(
-        "Building Linux {} ({})",
-        source.version, request.flavor
-    ));
+    let title = format!("Linux {} ({})", source.version, request.flavor);
+    let mut options = options.clone();
+    if tree.has_choice()? {
+        options.ours.push(config::flavor_fragment(request.flavor));
+    }
+    let stamp = stamp(source, kconfig, &options);
+    if fs::read_to_string(out.join(STAMP)).ok().as_ref() != Some(&stamp) {
+        run.configure(&title, &options)?;
+        mirror::put(&out, Path::new(STAMP), stamp.as_bytes())?;
+    }
+    let mut step = Step::start(format!("Building {title}"));
     let jobs = format!(
         "-j{}",
         thread::available_parallelism().map_or(1, usize::from)
     );
-    make("build", &mut step, &[&jobs, "bzImage"])?;
+    run.make("build", &mut step, &[&jobs, "bzImage"])?;
     step.done("");
     Ok(out)
+}
+
+/// What the steps of a build have in common.
+struct Run<'a> {
+    toolchain: &'a Toolchain,
+    tree: &'a Tree,
+    out: &'a Path,
+    /// The beginning of the logs' names.
+    log: PathBuf,
+}
+
+impl Run<'_> {
+    fn make(&self, name: &str, step: &mut Step, args: &[&str]) -> Result<()> {
+        let mut log = self.log.clone().into_os_string();
+        log.push(format!("-{name}.log"));
+        run::logged(
+            make_in(self.toolchain, &self.tree.dir, self.out).args(args),
+            Path::new(&log),
+            step,
+        )
+    }
+
+    fn configure(&self, title: &str, options: &Options) -> Result<()> {
+        let mut step = Step::start(format!("Configuring {title}"));
+        self.make("tinyconfig", &mut step, &["tinyconfig"])?;
+        let config = self.out.join(".config");
+        let mut merge = self.toolchain.command("scripts/kconfig/merge_config.sh");
+        merge
+            .current_dir(&self.tree.dir)
+            .arg("-m")
+            .arg("-O")
+            .arg(self.out)
+            .arg(&config);
+        for (number, fragment) in options.fragments().enumerate() {
+            let file = format!("luo-{number}.config");
+            mirror::put(self.out, Path::new(&file), fragment.as_bytes())?;
+            merge.arg(self.out.join(file));
+        }
+        run::output(&mut merge)?;
+        self.make("olddefconfig", &mut step, &["olddefconfig"])?;
+        let text = fs::read_to_string(&config)
+            .with_context(|| format!("cannot read {}", config.display()))?;
+        options.check(&text, &self.tree.dir)?;
+        step.done("");
+        Ok(())
+    }
+}
+
+/// Changes when the build folder has to be configured anew; to do it every time would cost ten seconds.
+fn stamp(source: &Source, kconfig: &str, options: &Options) -> String {
+    let mut digest = Digest::new();
+    digest.add("source", &source.stamp).add("kconfig", kconfig);
+    for fragment in options.fragments() {
+        digest.add("fragment", fragment);
+    }
+    digest.finish()
 }
 
 /// `make` for a tree with its products elsewhere.
@@ -92,41 +143,9 @@ fn folder_name(request: &KernelRequest, source: &Source, options: &Options) -> S
     if !options.users.is_empty() {
         let mut digest = Digest::new();
         for fragment in &options.users {
-            digest.add("fragment", &fragment.text);
+            digest.add("fragment", fragment);
         }
         name = format!("{name}-{}", digest.finish());
     }
     name
-}
-
-fn merge(
-    toolchain: &Toolchain,
-    request: &KernelRequest,
-    tree: &Tree,
-    options: &Options,
-    out: &Path,
-) -> Result<()> {
-    let mut command = toolchain.command("scripts/kconfig/merge_config.sh");
-    command
-        .current_dir(&tree.dir)
-        .arg("-m")
-        .arg("-O")
-        .arg(out)
-        .arg(out.join(".config"));
-    let flavor = tree
-        .has_choice()?
-        .then(|| format!("{}=y\n", config::flavor_option(request.flavor)));
-    let texts = options
-        .ours
-        .iter()
-        .map(|f| &f.text)
-        .chain(&flavor)
-        .chain(options.users.iter().map(|f| &f.text));
-    for (number, text) in texts.enumerate() {
-        let file = format!("luo-{number}.config");
-        mirror::put(out, Path::new(&file), text.as_bytes())?;
-        command.arg(out.join(file));
-    }
-    run::output(&mut command)?;
-    Ok(())
 }

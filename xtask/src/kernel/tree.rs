@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
+use crate::digest::Digest;
 use crate::kernel::config;
 use crate::kernel::mirror;
 use crate::kernel::overlay::Overlay;
@@ -42,11 +43,12 @@ impl Tree {
         })
     }
 
-    /// Makes it agree with the source and the overlay. The caller holds the tree's lock.
+    /// Makes it agree with the source and the overlay, and returns a digest of the options that the overlay declares.
+    /// The caller holds the tree's lock.
     ///
     /// # Errors
     /// An edit does not apply, or the disk is full.
-    pub fn prepare(&self, cache: &Cache, source: &Source, overlay: &Overlay) -> Result<()> {
+    pub fn prepare(&self, cache: &Cache, source: &Source, overlay: &Overlay) -> Result<String> {
         let wanted = overlay.lay_over(&source.dir)?;
         let mut ledger = self.read_ledger()?;
         if !self.dir.is_dir() {
@@ -86,9 +88,19 @@ impl Tree {
                 mirror::put(&self.dir, path, content)?;
             }
         }
+        let mut kconfig = Digest::new();
+        for (path, content) in &wanted {
+            if path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("Kconfig"))
+            {
+                kconfig.add(path.as_os_str().as_encoded_bytes(), content);
+            }
+        }
         self.write_ledger(&Ledger {
             planted: wanted.into_keys().collect(),
-        })
+        })?;
+        Ok(kconfig.finish())
     }
 
     /// Whether the tree offers the choice between the flavors.
