@@ -119,14 +119,20 @@ fn excerpt(lines: &[String]) -> String {
     text + "Last lines:\n  " + &tail.join("\n  ")
 }
 
+/// A command line of half a page is cut down to the program and what it was asked to do, which stands last.
 fn describe(command: &Command) -> String {
-    let mut name = command.get_program().to_string_lossy().into_owned();
-    // The first words tell enough: a make command line is half a page long.
-    for arg in command.get_args().take(3) {
-        name.push(' ');
-        name.push_str(&arg.to_string_lossy());
+    let words = |args: &[&OsStr]| {
+        args.iter()
+            .map(|arg| arg.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let args: Vec<&OsStr> = command.get_args().collect();
+    let program = command.get_program().to_string_lossy();
+    match args.as_slice() {
+        [.., a, b] if args.len() > 4 => format!("{program} ... {}", words(&[a, b])),
+        _ => format!("{program} {}", words(&args)),
     }
-    name
 }
 
 #[cfg(test)]

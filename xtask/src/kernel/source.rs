@@ -208,7 +208,7 @@ fn fetch(cache: &Cache, series: Series) -> Result<Source> {
     };
     apt::run_apt(
         cache,
-        &mut apt_get(&["update"]),
+        &mut apt_get(&["update", "--error-on=any"]),
         &format!("Asking the Debian mirror for Linux {series}"),
     )?;
     let package = format!("linux-source-{series}");

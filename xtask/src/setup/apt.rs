@@ -75,7 +75,8 @@ pub fn install(cache: &Cache, names: &[&str]) -> Result<()> {
         // Lists may have gone stale in the meantime, a mirror may have hiccuped: once more, with fresh lists.
         eprintln!("warning: {err:#}\ntrying once more with fresh package lists");
         apt_get(cache, "Updating the package lists", &["update"])?;
-        apt_get(cache, &title, &args)?;
+        apt_get(cache, &title, &args)
+            .context("the set-up works on Debian 12 with its main and security suites")?;
     }
     let still = missing(names)?;
     if !still.is_empty() {
@@ -121,10 +122,6 @@ fn diagnose(log: &str) -> Option<&'static str> {
         Some("not enough disk space for apt")
     } else if any(&["Could not get lock", "Unable to acquire"]) {
         Some("another package manager has been running for five minutes; wait for it to end")
-    } else if any(&["Unable to locate package", "has no installation candidate"]) {
-        Some(
-            "a package is unknown to this system: the set-up works on Debian 12 with its main and security suites",
-        )
     } else {
         None
     }
