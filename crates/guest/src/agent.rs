@@ -15,7 +15,11 @@ use rustix::termios::{OptionalActions, Termios, speed};
 use crate::{bulk, child, exec, kexec, luo, memfd, slots::Slots, system};
 
 pub(crate) fn serve() -> Result<()> {
-    let mut port = File::options().read(true).write(true).open(AGENT_TTY).context(AGENT_TTY)?;
+    let mut port = File::options()
+        .read(true)
+        .write(true)
+        .open(AGENT_TTY)
+        .context(AGENT_TTY)?;
     make_raw(&port).with_context(|| format!("cannot set up {AGENT_TTY}"))?;
     let mut requests = BufReader::with_capacity(64 << 10, port.try_clone()?);
     send(&mut port, &FromGuest::Ready(system::hello()?))?;
@@ -23,10 +27,15 @@ pub(crate) fn serve() -> Result<()> {
     let mut line = String::new();
     loop {
         line.clear();
-        if requests.read_line(&mut line).with_context(|| format!("cannot read {AGENT_TTY}"))? == 0 {
+        if requests
+            .read_line(&mut line)
+            .with_context(|| format!("cannot read {AGENT_TTY}"))?
+            == 0
+        {
             anyhow::bail!("{AGENT_TTY} has ended");
         }
-        let Request { id, op } = serde_json::from_str(&line).with_context(|| format!("not a request: {line:?}"))?;
+        let Request { id, op } =
+            serde_json::from_str(&line).with_context(|| format!("not a request: {line:?}"))?;
         let started = Instant::now();
         let outcome = run(&mut slots, op);
         let ns = started.elapsed().as_nanos() as u64;
@@ -45,14 +54,21 @@ fn make_raw(port: &File) -> Result<()> {
 fn send(port: &mut File, message: &FromGuest) -> Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
-    port.write_all(&line).with_context(|| format!("cannot write to {AGENT_TTY}"))
+    port.write_all(&line)
+        .with_context(|| format!("cannot write to {AGENT_TTY}"))
 }
 
 /// Does one operation; also what a forked process runs.
 pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
     match op {
-        Op::Hello => system::hello().map(Reply::Hello).map_err(|error| crate::slots::other(format!("{error:#}"))),
-        Op::Exec { argv, env, timeout_ms } => exec::run(&argv, &env, Duration::from_millis(timeout_ms)),
+        Op::Hello => system::hello()
+            .map(Reply::Hello)
+            .map_err(|error| crate::slots::other(format!("{error:#}"))),
+        Op::Exec {
+            argv,
+            env,
+            timeout_ms,
+        } => exec::run(&argv, &env, Duration::from_millis(timeout_ms)),
         Op::Spawn { argv, log } => exec::spawn(slots, &argv, &log),
         Op::Kill { pid, signal } => exec::kill(pid, signal),
         Op::Wait { pid, timeout_ms } => exec::wait(slots, pid, Duration::from_millis(timeout_ms)),
@@ -64,9 +80,18 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
             std::thread::sleep(Duration::from_millis(ms));
             Ok(Reply::Done)
         }
-        Op::KexecLoad { kernel, initrd, cmdline, method } => kexec::load(&kernel, &initrd, &cmdline, method),
+        Op::KexecLoad {
+            kernel,
+            initrd,
+            cmdline,
+            method,
+        } => kexec::load(&kernel, &initrd, &cmdline, method),
         Op::Kexec => kexec::reboot(),
-        Op::InChild { ops, then, timeout_ms } => child::run(slots, ops, then, Duration::from_millis(timeout_ms)),
+        Op::InChild {
+            ops,
+            then,
+            timeout_ms,
+        } => child::run(slots, ops, then, Duration::from_millis(timeout_ms)),
         Op::Bulk(bulk) => bulk::run(slots, bulk),
         Op::MemfdCreate { .. }
         | Op::MemfdVerify { .. }
@@ -74,6 +99,8 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
         | Op::MemfdFromFile { .. }
         | Op::MemfdToFile { .. } => memfd::run(slots, op),
         Op::OpenFile { slot, path } => system::open_file(slots, &slot, &path),
+        Op::WriteSlot { slot, bytes } => system::write_slot(slots, &slot, &bytes),
+        Op::ReadSlot { slot, len } => system::read_slot(slots, &slot, len),
         Op::LinkSlot { slot, path } => system::link_slot(slots, &slot, &path),
         Op::FdInfo { slot } => system::fd_info(slots, &slot),
         Op::FdLink { slot } => system::fd_link(slots, &slot),

@@ -23,12 +23,36 @@ const TAIL: u32 = 100;
 
 pub(crate) fn run(slots: &mut Slots, bulk: Bulk) -> Outcome {
     match bulk {
-        Bulk::Create { device, prefix, first, count, group } => {
-            sessions(slots, uapi::CREATE_SESSION, &device, &prefix, first, count, &group)
-        }
-        Bulk::Retrieve { device, prefix, first, count, group } => {
-            sessions(slots, uapi::RETRIEVE_SESSION, &device, &prefix, first, count, &group)
-        }
+        Bulk::Create {
+            device,
+            prefix,
+            first,
+            count,
+            group,
+        } => sessions(
+            slots,
+            uapi::CREATE_SESSION,
+            &device,
+            &prefix,
+            first,
+            count,
+            &group,
+        ),
+        Bulk::Retrieve {
+            device,
+            prefix,
+            first,
+            count,
+            group,
+        } => sessions(
+            slots,
+            uapi::RETRIEVE_SESSION,
+            &device,
+            &prefix,
+            first,
+            count,
+            &group,
+        ),
         Bulk::Memfds { count, group } => {
             let (files, timing) = timed(count, |i| {
                 let spec = MemfdSpec {
@@ -45,15 +69,23 @@ pub(crate) fn run(slots: &mut Slots, bulk: Bulk) -> Outcome {
         }
         Bulk::PreserveFds { session, group } => {
             let (session, files) = (slots.get(&session)?.as_raw_fd(), slots.group(&group)?);
-            over(files, |i, file| luo::preserve(session, i.into(), file.as_raw_fd()))
+            over(files, |i, file| {
+                luo::preserve(session, i.into(), file.as_raw_fd())
+            })
         }
-        Bulk::RetrieveFds { session, count, group } => {
+        Bulk::RetrieveFds {
+            session,
+            count,
+            group,
+        } => {
             let session = slots.get(&session)?.as_raw_fd();
             let (files, timing) = timed(count, |i| luo::retrieve(session, i.into()))?;
             slots.put_group(&group, files);
             Ok(timing)
         }
-        Bulk::Finish { group } => over(slots.group(&group)?, |_, session| luo::finish(session.as_raw_fd())),
+        Bulk::Finish { group } => over(slots.group(&group)?, |_, session| {
+            luo::finish(session.as_raw_fd())
+        }),
         Bulk::Close { group } => {
             let mut fds = slots.take_group(&group)?.into_iter();
             let count = u32::try_from(fds.len()).map_err(|_| other("too many descriptors"))?;
@@ -77,7 +109,9 @@ fn sessions(
 ) -> Outcome {
     let device = slots.get(device)?.as_raw_fd();
     // Names are made beforehand: formatting them is not what is measured.
-    let names: Vec<_> = (first..first + count).map(|i| format!("{prefix}{i:06}")).collect();
+    let names: Vec<_> = (first..first + count)
+        .map(|i| format!("{prefix}{i:06}"))
+        .collect();
     let (fds, timing) = timed(count, |i| luo::session(device, command, &names[i as usize]))?;
     slots.put_group(group, fds);
     Ok(timing)
@@ -88,7 +122,10 @@ fn over(fds: &[OwnedFd], mut call: impl FnMut(u32, &OwnedFd) -> Result<(), Failu
     timed(count, |i| call(i, &fds[i as usize])).map(|(_, timing)| timing)
 }
 
-fn timed<T>(count: u32, mut call: impl FnMut(u32) -> Result<T, Failure>) -> Result<(Vec<T>, Reply), Failure> {
+fn timed<T>(
+    count: u32,
+    mut call: impl FnMut(u32) -> Result<T, Failure>,
+) -> Result<(Vec<T>, Reply), Failure> {
     let tail_count = TAIL.min(count);
     let mut results = Vec::with_capacity(count as usize);
     let started = Instant::now();
@@ -97,8 +134,10 @@ fn timed<T>(count: u32, mut call: impl FnMut(u32) -> Result<T, Failure>) -> Resu
         if i == count - tail_count {
             tail_started = Instant::now();
         }
-        let result =
-            call(i).map_err(|failure| Failure { message: format!("number {i}: {}", failure.message), ..failure })?;
+        let result = call(i).map_err(|failure| Failure {
+            message: format!("number {i}: {}", failure.message),
+            ..failure
+        })?;
         results.push(result);
     }
     let ended = Instant::now();

@@ -32,15 +32,28 @@ pub(crate) fn run(slots: &mut Slots, ops: Vec<Op>, then: Ending, timeout: Durati
         in_child(slots, ops, then, write);
     }
     drop(write);
-    let pid = Pid::from_raw(pid.max(0)).ok_or_else(std::io::Error::last_os_error).tried("fork")?;
+    let pid = Pid::from_raw(pid.max(0))
+        .ok_or_else(std::io::Error::last_os_error)
+        .tried("fork")?;
     let (text, ended) = read_until_end(&File::from(read), timeout)?;
     let outcomes = text
         .split_inclusive('\n')
         .filter(|line| line.ends_with('\n'))
-        .map(|line| serde_json::from_str(line).map_err(|error| other(format!("child said {line:?}: {error}"))))
+        .map(|line| {
+            serde_json::from_str(line)
+                .map_err(|error| other(format!("child said {line:?}: {error}")))
+        })
         .collect::<Result<Vec<Outcome>, Failure>>()?;
-    let end = if ended && then != Ending::Stay { Some(reap(pid)?) } else { None };
-    Ok(Reply::Child { pid: pid.as_raw_nonzero().get().cast_unsigned(), outcomes, end })
+    let end = if ended && then != Ending::Stay {
+        Some(reap(pid)?)
+    } else {
+        None
+    };
+    Ok(Reply::Child {
+        pid: pid.as_raw_nonzero().get().cast_unsigned(),
+        outcomes,
+        end,
+    })
 }
 
 fn in_child(slots: &mut Slots, ops: Vec<Op>, then: Ending, outcomes: OwnedFd) -> ! {
@@ -70,8 +83,12 @@ fn read_until_end(pipe: &File, timeout: Duration) -> Result<(String, bool), Fail
     let mut text = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        let ready = rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&left)).tried("poll")?;
+        let left = Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let ready = rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&left))
+            .tried("poll")?;
         if ready == 0 {
             return Ok((String::from_utf8_lossy(&text).into_owned(), false));
         }

@@ -37,7 +37,11 @@ pub(crate) fn run(argv: &[String], env: &[(String, String)], timeout: Duration) 
             Exit::TimedOut
         }
     };
-    Ok(Reply::Exec { end, stdout: contents(&mut stdout)?, stderr: contents(&mut stderr)? })
+    Ok(Reply::Exec {
+        end,
+        stdout: contents(&mut stdout)?,
+        stderr: contents(&mut stderr)?,
+    })
 }
 
 pub(crate) fn spawn(slots: &mut Slots, argv: &[String], log: &str) -> Outcome {
@@ -53,13 +57,20 @@ pub(crate) fn spawn(slots: &mut Slots, argv: &[String], log: &str) -> Outcome {
 }
 
 pub(crate) fn kill(pid: u32, signal: i32) -> Outcome {
-    let target = Pid::from_raw(pid.cast_signed()).ok_or_else(|| other("process 0 cannot be signalled"))?;
-    let signal = Signal::from_named_raw(signal).ok_or_else(|| other(format!("no signal {signal}")))?;
-    rustix::process::kill_process(target, signal).map(|()| Reply::Done).tried(format!("signal process {pid}"))
+    let target =
+        Pid::from_raw(pid.cast_signed()).ok_or_else(|| other("process 0 cannot be signalled"))?;
+    let signal =
+        Signal::from_named_raw(signal).ok_or_else(|| other(format!("no signal {signal}")))?;
+    rustix::process::kill_process(target, signal)
+        .map(|()| Reply::Done)
+        .tried(format!("signal process {pid}"))
 }
 
 pub(crate) fn wait(slots: &mut Slots, pid: u32, timeout: Duration) -> Outcome {
-    let child = slots.children.get_mut(&pid).ok_or_else(|| other(format!("{pid} was not spawned here")))?;
+    let child = slots
+        .children
+        .get_mut(&pid)
+        .ok_or_else(|| other(format!("{pid} was not spawned here")))?;
     match wait_for(child, timeout)? {
         Some(end) => {
             slots.children.remove(&pid);
@@ -67,7 +78,10 @@ pub(crate) fn wait(slots: &mut Slots, pid: u32, timeout: Duration) -> Outcome {
         }
         None => Err(Failure {
             errno: libc::ETIMEDOUT,
-            message: format!("process {pid} has not ended within {} ms", timeout.as_millis()),
+            message: format!(
+                "process {pid} has not ended within {} ms",
+                timeout.as_millis()
+            ),
         }),
     }
 }
@@ -80,10 +94,14 @@ pub(crate) fn exit_of(status: ExitStatus) -> Exit {
 }
 
 fn command(argv: &[String]) -> Result<Command, Failure> {
-    let (program, arguments) = argv.split_first().ok_or_else(|| other("no program to run"))?;
+    let (program, arguments) = argv
+        .split_first()
+        .ok_or_else(|| other("no program to run"))?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
-    command.env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("HOME", "/root");
+    command
+        .env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin")
+        .env("HOME", "/root");
     Ok(command)
 }
 
@@ -101,7 +119,9 @@ fn wait_for(child: &mut Child, timeout: Duration) -> Result<Option<Exit>, Failur
 }
 
 fn memory_file(name: &str) -> Result<File, Failure> {
-    rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC).map(File::from).tried("memfd_create")
+    rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)
+        .map(File::from)
+        .tried("memfd_create")
 }
 
 fn contents(file: &mut File) -> Result<String, Failure> {

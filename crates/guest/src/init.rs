@@ -24,16 +24,28 @@ const MAX_OPEN_FILES: u64 = 1 << 20;
 
 pub(crate) fn run() -> Result<()> {
     mount_all()?;
-    let limit = Rlimit { current: Some(MAX_OPEN_FILES), maximum: Some(MAX_OPEN_FILES) };
-    rustix::process::setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")?;
+    let limit = Rlimit {
+        current: Some(MAX_OPEN_FILES),
+        maximum: Some(MAX_OPEN_FILES),
+    };
+    rustix::process::setrlimit(Resource::Nofile, limit)
+        .context("cannot raise the limit of open files")?;
     if let Err(error) = net::up() {
         eprintln!("luo-guest: no network: {error:#}");
     }
-    let agent = Command::new("/proc/self/exe").arg("agent").spawn().context("cannot start the agent")?;
-    let wants_shell = fs::read_to_string("/proc/cmdline")?.split_whitespace().any(|word| word == SHELL_WORD);
+    let agent = Command::new("/proc/self/exe")
+        .arg("agent")
+        .spawn()
+        .context("cannot start the agent")?;
+    let wants_shell = fs::read_to_string("/proc/cmdline")?
+        .split_whitespace()
+        .any(|word| word == SHELL_WORD);
     let main = if wants_shell { shell()? } else { agent };
     reap_until(&main)?;
-    eprintln!("luo-guest: process {} has ended, so does the machine", main.id());
+    eprintln!(
+        "luo-guest: process {} has ended, so does the machine",
+        main.id()
+    );
     rustix::fs::sync();
     rustix::system::reboot(RebootCommand::Restart).context("cannot restart the machine")
 }
@@ -59,10 +71,21 @@ fn mount_all() -> Result<()> {
 }
 
 fn shell() -> Result<Child> {
-    let console = fs::File::options().read(true).write(true).open("/dev/ttyS0").context("cannot open /dev/ttyS0")?;
+    let console = fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/ttyS0")
+        .context("cannot open /dev/ttyS0")?;
     let mut command = Command::new("/bin/sh");
-    command.arg("-l").stdin(console.try_clone()?).stdout(console.try_clone()?).stderr(console);
-    command.env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("HOME", "/root").env("TERM", "vt100");
+    command
+        .arg("-l")
+        .stdin(console.try_clone()?)
+        .stdout(console.try_clone()?)
+        .stderr(console);
+    command
+        .env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin")
+        .env("HOME", "/root")
+        .env("TERM", "vt100");
     // SAFETY: between fork and exec only these two system calls run, which are safe there.
     unsafe {
         command.pre_exec(|| {

@@ -25,13 +25,20 @@ pub(crate) fn raw(fd: RawFd, number: u32, buffer: &Buffer, entry: Entry) -> Outc
         Entry::Compat => compat(fd, number, argument.address),
     }
     .tried(format!("ioctl {number:#x}"))?;
-    Ok(Reply::Ioctl { value, bytes: argument.bytes() })
+    Ok(Reply::Ioctl {
+        value,
+        bytes: argument.bytes(),
+    })
 }
 
 fn native(fd: RawFd, number: u32, argument: *mut c_void) -> io::Result<i32> {
     // SAFETY: `argument` is either no memory of ours, or a private mapping that holds nothing but the argument.
     let result = unsafe { libc::ioctl(fd, libc::c_ulong::from(number) as _, argument) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// The kernel takes `int 0x80` for a 32-bit program's call even from a 64-bit program; pointers have 32 bits then.
@@ -52,7 +59,11 @@ fn compat(fd: RawFd, number: u32, argument: *mut c_void) -> io::Result<i32> {
         );
     }
     let result = (result as u32).cast_signed();
-    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::from_raw_os_error(-result))
+    } else {
+        Ok(result)
+    }
 }
 
 /// The argument's memory: two pages of which the second may be missing.
@@ -67,7 +78,9 @@ impl Argument {
     fn new(buffer: &Buffer) -> Result<Self, Failure> {
         let len = buffer.bytes.len();
         if len > PAGE {
-            return Err(other(format!("an argument has at most {PAGE} bytes, this one {len}")));
+            return Err(other(format!(
+                "an argument has at most {PAGE} bytes, this one {len}"
+            )));
         }
         // SAFETY: a new anonymous mapping at an address the kernel chooses touches nothing that exists.
         let mapping = unsafe {
@@ -83,7 +96,12 @@ impl Argument {
             Place::LastBytesOfPage(count) => PAGE - count.min(PAGE),
             _ => 0,
         };
-        let mut argument = Self { mapping, address: mapping.wrapping_byte_add(offset), len, readable: true };
+        let mut argument = Self {
+            mapping,
+            address: mapping.wrapping_byte_add(offset),
+            len,
+            readable: true,
+        };
         // SAFETY: the mapping has two writable pages, and offset and length are at most one page each.
         unsafe { ptr::copy_nonoverlapping(buffer.bytes.as_ptr(), argument.address.cast(), len) };
         argument.spoil(buffer.place)?;

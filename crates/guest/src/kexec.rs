@@ -25,7 +25,9 @@ pub(crate) fn load(kernel: &str, initrd: &str, cmdline: &str, method: LoadMethod
     let disk = File::open(payload::DEVICE).tried(format!("open {}", payload::DEVICE))?;
     let directory = Directory::read(&disk).tried("read the payload disk's directory")?;
     let kernel = directory.image(&disk, kernel).tried("read the kernel")?;
-    let initrd = directory.image(&disk, initrd).tried("read the initial ramdisk")?;
+    let initrd = directory
+        .image(&disk, initrd)
+        .tried("read the initial ramdisk")?;
     match method {
         LoadMethod::File => file_load(&kernel, &initrd, cmdline)?,
         LoadMethod::Legacy => kexec_legacy::load(&kernel, &initrd, cmdline)?,
@@ -34,7 +36,10 @@ pub(crate) fn load(kernel: &str, initrd: &str, cmdline: &str, method: LoadMethod
 }
 
 fn file_load(kernel: &[u8], initrd: &[u8], cmdline: &str) -> Result<(), Failure> {
-    let (kernel, initrd) = (memory_file("kernel", kernel)?, memory_file("initrd", initrd)?);
+    let (kernel, initrd) = (
+        memory_file("kernel", kernel)?,
+        memory_file("initrd", initrd)?,
+    );
     let cmdline = CString::new(cmdline).map_err(|_| other("the command line contains a NUL"))?;
     // SAFETY: the call reads two descriptors and a string whose length, with its NUL, is given.
     let result = unsafe {
@@ -47,12 +52,18 @@ fn file_load(kernel: &[u8], initrd: &[u8], cmdline: &str) -> Result<(), Failure>
             0_u64,
         )
     };
-    if result < 0 { Err(io::Error::last_os_error()).tried("kexec_file_load") } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error()).tried("kexec_file_load")
+    } else {
+        Ok(())
+    }
 }
 
 fn memory_file(name: &str, bytes: &[u8]) -> Result<File, Failure> {
-    let mut file = File::from(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC).tried("memfd_create")?);
-    file.write_all(bytes).tried(format!("copy the {name} into memory"))?;
+    let mut file =
+        File::from(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC).tried("memfd_create")?);
+    file.write_all(bytes)
+        .tried(format!("copy the {name} into memory"))?;
     Ok(file)
 }
 
@@ -65,7 +76,8 @@ pub(crate) fn reboot() -> Outcome {
 
 /// The command `kexec-now [KERNEL]`: the first kernel of the payload disk, or the one named, with the running one's command line.
 pub(crate) fn now(kernel: Option<&str>) -> Result<()> {
-    let disk = File::open(payload::DEVICE).with_context(|| format!("cannot open {}", payload::DEVICE))?;
+    let disk =
+        File::open(payload::DEVICE).with_context(|| format!("cannot open {}", payload::DEVICE))?;
     let directory = Directory::read(&disk).context("cannot read the payload disk")?;
     let initrd = "initrd";
     let kernel = match kernel {

@@ -43,7 +43,8 @@ struct Segment {
 }
 
 pub(crate) fn load(kernel: &[u8], initrd: &[u8], cmdline: &str) -> Result<(), Failure> {
-    if kernel.len() < 0x1000 || &kernel[MAGIC..MAGIC + 4] != b"HdrS" || kernel[XLOADFLAGS] & 1 == 0 {
+    if kernel.len() < 0x1000 || &kernel[MAGIC..MAGIC + 4] != b"HdrS" || kernel[XLOADFLAGS] & 1 == 0
+    {
         return Err(other("not a bzImage with a 64-bit entry"));
     }
     let load_pa = read_u64(kernel, PREF_ADDRESS);
@@ -62,13 +63,30 @@ pub(crate) fn load(kernel: &[u8], initrd: &[u8], cmdline: &str) -> Result<(), Fa
         segment(initrd, INITRD_PA, initrd.len()),
     ];
     // SAFETY: each segment describes a live buffer of the length it says; the kernel only reads them.
-    let result = unsafe { libc::syscall(libc::SYS_kexec_load, ENTRY_PA, segments.len(), segments.as_ptr(), 0_u64) };
-    if result < 0 { Err(io::Error::last_os_error()).tried("kexec_load") } else { Ok(()) }
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_kexec_load,
+            ENTRY_PA,
+            segments.len(),
+            segments.as_ptr(),
+            0_u64,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error()).tried("kexec_load")
+    } else {
+        Ok(())
+    }
 }
 
 fn segment(buffer: &[u8], pa: u64, bytes: usize) -> Segment {
     let bytes = bytes.max(buffer.len()).next_multiple_of(PAGE);
-    Segment { buffer: buffer.as_ptr().cast(), buffer_bytes: buffer.len(), pa, bytes }
+    Segment {
+        buffer: buffer.as_ptr().cast(),
+        buffer_bytes: buffer.len(),
+        pa,
+        bytes,
+    }
 }
 
 /// The kernel is entered with the boot parameters' address in rsi, kexec enters with all registers zero.
@@ -86,7 +104,8 @@ fn boot_params(kernel: &[u8], initrd_len: usize, map: &[(u64, u64, u32)]) -> Vec
     let header_end = MAGIC + usize::from(kernel[JUMP_LENGTH]);
     params[SETUP_SECTS..header_end].copy_from_slice(&kernel[SETUP_SECTS..header_end]);
     params[TYPE_OF_LOADER] = 0xff;
-    let mut put_u32 = |at: usize, value: u32| params[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    let mut put_u32 =
+        |at: usize, value: u32| params[at..at + 4].copy_from_slice(&value.to_le_bytes());
     put_u32(RAMDISK_IMAGE, INITRD_PA as u32);
     put_u32(RAMDISK_SIZE, initrd_len as u32);
     put_u32(CMD_LINE_PTR, CMDLINE_PA as u32);
@@ -115,7 +134,11 @@ fn memory_map(iomem: &str) -> Vec<(u64, u64, u32)> {
                 _ => return None,
             };
             let (start, end) = range.split_once('-')?;
-            Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?, kind))
+            Some((
+                u64::from_str_radix(start, 16).ok()?,
+                u64::from_str_radix(end, 16).ok()?,
+                kind,
+            ))
         })
         .collect()
 }
@@ -136,6 +159,13 @@ mod tests {
     fn the_memory_map_has_memory_and_nothing_else() {
         let iomem = "00000000-00000fff : Reserved\n00001000-0009fbff : System RAM\n  00001000-00001fff : Kernel code\n\
                      000a0000-000bffff : PCI Bus 0000:00\n7ffe0000-7fffffff : ACPI Tables\n";
-        assert_eq!(memory_map(iomem), [(0, 0xfff, 2), (0x1000, 0x9_fbff, 1), (0x7ffe_0000, 0x7fff_ffff, 3)]);
+        assert_eq!(
+            memory_map(iomem),
+            [
+                (0, 0xfff, 2),
+                (0x1000, 0x9_fbff, 1),
+                (0x7ffe_0000, 0x7fff_ffff, 3)
+            ]
+        );
     }
 }

@@ -8,5 +8,8 @@
 
 pub mod pattern;
 pub mod payload;
-#[expect(missing_docs, reason = "the protocol's fields are named for what they hold")]
+#[expect(
+    missing_docs,
+    reason = "the protocol's fields are named for what they hold"
+)]
 pub mod proto;

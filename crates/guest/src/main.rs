@@ -22,7 +22,10 @@ use std::{path::Path, process::ExitCode};
 fn main() -> ExitCode {
     let mut args = std::env::args();
     let program = args.next().unwrap_or_default();
-    let name = Path::new(&program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = Path::new(&program)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     let done = match (name, args.next().as_deref()) {
         ("kexec-now", kernel) => kexec::now(kernel),
         (_, Some("agent")) => agent::serve(),

@@ -14,7 +14,10 @@ use std::{
 use luo_guest::proto::{Failure, MemfdSpec, Op, Outcome, Pages, Reply};
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use crate::slots::{Slots, Tried as _, other};
+use crate::{
+    slots::{Slots, Tried as _, other},
+    system,
+};
 
 /// Reads and writes go in pieces of this many bytes.
 const PIECE: u64 = 1 << 20;
@@ -54,11 +57,14 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
 }
 
 fn borrow(slots: &Slots, slot: &str) -> Result<File, Failure> {
-    rustix::io::fcntl_dupfd_cloexec(slots.get(slot)?, 3).map(File::from).tried("dup")
+    rustix::io::fcntl_dupfd_cloexec(slots.get(slot)?, 3)
+        .map(File::from)
+        .tried("dup")
 }
 
 fn new_memfd(flags: MemfdFlags) -> Result<File, Failure> {
-    let fd: OwnedFd = rustix::fs::memfd_create("luo-test", flags | MemfdFlags::CLOEXEC).tried("memfd_create")?;
+    let fd: OwnedFd =
+        rustix::fs::memfd_create("luo-test", flags | MemfdFlags::CLOEXEC).tried("memfd_create")?;
     Ok(File::from(fd))
 }
 
@@ -74,14 +80,20 @@ pub(crate) fn create(spec: &MemfdSpec) -> Result<File, Failure> {
         }
     }
     let mut file = new_memfd(flags)?;
-    file.set_len(spec.content.size).tried("set the length of a memfd")?;
+    file.set_len(spec.content.size)
+        .tried("set the length of a memfd")?;
     // hugetlbfs has no write(2); its test needs no content.
     if spec.pages != Pages::HugeTlb {
+        let before = shmem_huge_kib()?;
         fill(&file, spec)?;
+        if spec.pages == Pages::Huge && shmem_huge_kib()? == before {
+            return Err(other("the kernel gave the memfd no huge page"));
+        }
     }
     file.seek(SeekFrom::Start(spec.position)).tried("seek")?;
     if spec.seals != 0 {
-        rustix::fs::fcntl_add_seals(&file, SealFlags::from_bits_retain(spec.seals)).tried("seal")?;
+        rustix::fs::fcntl_add_seals(&file, SealFlags::from_bits_retain(spec.seals))
+            .tried("seal")?;
     }
     Ok(file)
 }
@@ -92,6 +104,14 @@ fn set_shmem_huge(mode: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && mode == "never" => Ok(()),
         done => done.tried(SHMEM_HUGE),
     }
+}
+
+fn shmem_huge_kib() -> Result<u64, Failure> {
+    let info = fs::read_to_string("/proc/meminfo").tried("read /proc/meminfo")?;
+    Ok(system::parse_meminfo(&info)
+        .get("ShmemHugePages")
+        .copied()
+        .unwrap_or_default())
 }
 
 fn fill(file: &File, spec: &MemfdSpec) -> Result<(), Failure> {
@@ -113,25 +133,42 @@ fn verify(file: &File, spec: &MemfdSpec) -> Outcome {
     expect("length", metadata.len(), spec.content.size)?;
     let seals = rustix::fs::fcntl_get_seals(file).tried("get seals")?;
     expect("seals", seals.bits().into(), spec.seals.into())?;
-    expect("position", { file }.stream_position().tried("tell")?, spec.position)?;
+    expect(
+        "position",
+        { file }.stream_position().tried("tell")?,
+        spec.position,
+    )?;
     let (mut found, mut wanted) = (vec![0; PIECE as usize], vec![0; PIECE as usize]);
     let mut offset = 0;
     while offset < spec.content.size {
         let length = (spec.content.size - offset).min(PIECE) as usize;
-        file.read_exact_at(&mut found[..length], offset).tried("read memfd")?;
+        file.read_exact_at(&mut found[..length], offset)
+            .tried("read memfd")?;
         spec.content.read_at(offset, &mut wanted[..length]);
         if found[..length] != wanted[..length] {
-            let at = (0..length).find(|i| found[*i] != wanted[*i]).unwrap_or_default();
-            expect(&format!("byte {}", offset + at as u64), found[at].into(), wanted[at].into())?;
+            let at = (0..length)
+                .find(|i| found[*i] != wanted[*i])
+                .unwrap_or_default();
+            expect(
+                &format!("byte {}", offset + at as u64),
+                found[at].into(),
+                wanted[at].into(),
+            )?;
         }
         offset += length as u64;
     }
-    Ok(Reply::Verified { bytes: metadata.len(), allocated_bytes: metadata.blocks() * 512 })
+    Ok(Reply::Verified {
+        bytes: metadata.len(),
+        allocated_bytes: metadata.blocks() * 512,
+    })
 }
 
 fn expect(what: &str, found: u64, wanted: u64) -> Result<(), Failure> {
     if found == wanted {
         return Ok(());
     }
-    Err(Failure { errno: libc::EILSEQ, message: format!("{what} of the memfd is {found:#x}, should be {wanted:#x}") })
+    Err(Failure {
+        errno: libc::EILSEQ,
+        message: format!("{what} of the memfd is {found:#x}, should be {wanted:#x}"),
+    })
 }

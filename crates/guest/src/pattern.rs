@@ -18,7 +18,15 @@ pub struct Content {
 impl Content {
     /// A file that is written completely.
     pub fn full(seed: u64, size: u64) -> Self {
-        Self { size, seed, ranges: if size == 0 { Vec::new() } else { vec![(0, size)] } }
+        Self {
+            size,
+            seed,
+            ranges: if size == 0 {
+                Vec::new()
+            } else {
+                vec![(0, size)]
+            },
+        }
     }
 
     /// Fills `buffer` with what the file holds at `offset`.
@@ -28,7 +36,11 @@ impl Content {
         for &(start, length) in &self.ranges {
             let (from, to) = (start.max(offset), (start + length).min(end));
             if from < to {
-                fill(self.seed, from, &mut buffer[(from - offset) as usize..(to - offset) as usize]);
+                fill(
+                    self.seed,
+                    from,
+                    &mut buffer[(from - offset) as usize..(to - offset) as usize],
+                );
             }
         }
     }
@@ -63,7 +75,11 @@ mod tests {
 
     #[test]
     fn any_split_reads_the_same_bytes() {
-        let content = Content { size: 300, seed: 9, ranges: vec![(3, 50), (100, 150)] };
+        let content = Content {
+            size: 300,
+            seed: 9,
+            ranges: vec![(3, 50), (100, 150)],
+        };
         let mut whole = [0xaa; 300];
         content.read_at(0, &mut whole);
         for step in [1_usize, 7, 8, 64] {
@@ -79,7 +95,11 @@ mod tests {
 
     #[test]
     fn holes_are_zero_and_seeds_differ() {
-        let content = Content { size: 64, seed: 1, ranges: vec![(0, 16), (48, 16)] };
+        let content = Content {
+            size: 64,
+            seed: 1,
+            ranges: vec![(0, 16), (48, 16)],
+        };
         let mut bytes = [1; 64];
         content.read_at(0, &mut bytes);
         assert!(bytes[16..48].iter().all(|byte| *byte == 0));

@@ -59,7 +59,11 @@ pub enum Op {
     /// Says which kernel runs. Gives [`Reply::Hello`].
     Hello,
     /// Runs a program to its end and gives [`Reply::Exec`]; kills it after the time.
-    Exec { argv: Vec<String>, env: Vec<(String, String)>, timeout_ms: u64 },
+    Exec {
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+        timeout_ms: u64,
+    },
     /// Starts a program, its output going to a file. Gives [`Reply::Pid`].
     Spawn { argv: Vec<String>, log: String },
     /// Sends a signal.
@@ -79,7 +83,12 @@ pub enum Op {
     /// Drops clean caches, then gives `/proc/meminfo` as [`Reply::MemInfo`].
     MemInfo,
     /// Loads the next kernel from the payload disk.
-    KexecLoad { kernel: String, initrd: String, cmdline: String, method: LoadMethod },
+    KexecLoad {
+        kernel: String,
+        initrd: String,
+        cmdline: String,
+        method: LoadMethod,
+    },
     /// `reboot(LINUX_REBOOT_CMD_KEXEC)`. Replies only when the kernel refuses.
     Kexec,
     /// Waits. Time for the kernel's own deferred work.
@@ -97,6 +106,14 @@ pub enum Op {
     MemfdToFile { slot: String, path: String },
     /// Opens a file for reading and writing.
     OpenFile { slot: String, path: String },
+    /// Writes to a slot, once.
+    WriteSlot {
+        slot: String,
+        #[serde(with = "hex::serde")]
+        bytes: Vec<u8>,
+    },
+    /// Reads from a slot, once and at most so much. Gives [`Reply::Bytes`].
+    ReadSlot { slot: String, len: usize },
     /// Makes `path` a symbolic link to the slot's entry in `/proc`.
     LinkSlot { slot: String, path: String },
     /// Closes a slot.
@@ -109,22 +126,47 @@ pub enum Op {
     /// Opens `/dev/liveupdate`.
     OpenDevice { slot: String },
     /// `CREATE_SESSION`.
-    CreateSession { device: String, name: String, slot: String },
+    CreateSession {
+        device: String,
+        name: String,
+        slot: String,
+    },
     /// `RETRIEVE_SESSION`.
-    RetrieveSession { device: String, name: String, slot: String },
+    RetrieveSession {
+        device: String,
+        name: String,
+        slot: String,
+    },
     /// `PRESERVE_FD`.
-    Preserve { session: String, token: u64, file: String },
+    Preserve {
+        session: String,
+        token: u64,
+        file: String,
+    },
     /// `RETRIEVE_FD`.
-    Retrieve { session: String, token: u64, file: String },
+    Retrieve {
+        session: String,
+        token: u64,
+        file: String,
+    },
     /// `FINISH`.
     Finish { session: String },
     /// `GET_NAME`. Gives [`Reply::Text`].
     GetName { session: String },
     /// Any ioctl. Gives [`Reply::Ioctl`] when it succeeds.
-    Ioctl { slot: String, number: u32, buffer: Buffer, entry: Entry },
+    Ioctl {
+        slot: String,
+        number: u32,
+        buffer: Buffer,
+        entry: Entry,
+    },
 
     /// Runs operations in a forked process. Gives [`Reply::Child`].
-    InChild { ops: Vec<Op>, then: Ending, timeout_ms: u64 },
+    InChild {
+        ops: Vec<Op>,
+        then: Ending,
+        timeout_ms: u64,
+    },
 
     /// Many operations of one kind, timed. Gives [`Reply::Timing`].
     Bulk(Bulk),
@@ -216,15 +258,31 @@ pub enum Pages {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bulk {
     /// `CREATE_SESSION` x `count`, names `prefix` + number.
-    Create { device: String, prefix: String, first: u32, count: u32, group: String },
+    Create {
+        device: String,
+        prefix: String,
+        first: u32,
+        count: u32,
+        group: String,
+    },
     /// `RETRIEVE_SESSION` x `count`, in the order of `order`.
-    Retrieve { device: String, prefix: String, first: u32, count: u32, group: String },
+    Retrieve {
+        device: String,
+        prefix: String,
+        first: u32,
+        count: u32,
+        group: String,
+    },
     /// Makes `count` memfds of one page.
     Memfds { count: u32, group: String },
     /// `PRESERVE_FD` of each of the group, tokens counting from 0.
     PreserveFds { session: String, group: String },
     /// `RETRIEVE_FD` of tokens 0 to `count`.
-    RetrieveFds { session: String, count: u32, group: String },
+    RetrieveFds {
+        session: String,
+        count: u32,
+        group: String,
+    },
     /// `FINISH` of each session.
     Finish { group: String },
     /// Closes each.
@@ -323,19 +381,32 @@ mod tests {
         let request = Request {
             id: 7,
             op: Op::InChild {
-                ops: vec![Op::WriteFile { path: "/a\nb".into(), bytes: vec![0, 10, 255] }],
+                ops: vec![Op::WriteFile {
+                    path: "/a\nb".into(),
+                    bytes: vec![0, 10, 255],
+                }],
                 then: Ending::Kill9,
                 timeout_ms: 5,
             },
         };
         let line = serde_json::to_string(&request).unwrap();
         assert!(!line.contains('\n'), "{line}");
-        assert_eq!(serde_json::from_str::<Request>(&line).unwrap().op, request.op);
+        assert_eq!(
+            serde_json::from_str::<Request>(&line).unwrap().op,
+            request.op
+        );
     }
 
     #[test]
     fn an_errno_survives_the_way() {
-        let reply = FromGuest::Reply { id: 1, ns: 2, outcome: Err(Failure { errno: 17, message: "create".into() }) };
+        let reply = FromGuest::Reply {
+            id: 1,
+            ns: 2,
+            outcome: Err(Failure {
+                errno: 17,
+                message: "create".into(),
+            }),
+        };
         let line = serde_json::to_string(&reply).unwrap();
         let FromGuest::Reply { outcome, .. } = serde_json::from_str(&line).unwrap() else {
             panic!("not a reply: {line}")

@@ -22,7 +22,10 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn get(&self, slot: &str) -> Result<BorrowedFd<'_>, Failure> {
-        self.files.get(slot).map(OwnedFd::as_fd).ok_or_else(|| other(format!("no slot \"{slot}\"")))
+        self.files
+            .get(slot)
+            .map(OwnedFd::as_fd)
+            .ok_or_else(|| other(format!("no slot \"{slot}\"")))
     }
 
     pub(crate) fn put(&mut self, slot: &str, fd: OwnedFd) {
@@ -30,11 +33,17 @@ impl Slots {
     }
 
     pub(crate) fn close(&mut self, slot: &str) -> Result<(), Failure> {
-        self.files.remove(slot).map(drop).ok_or_else(|| other(format!("no slot \"{slot}\" to close")))
+        self.files
+            .remove(slot)
+            .map(drop)
+            .ok_or_else(|| other(format!("no slot \"{slot}\" to close")))
     }
 
     pub(crate) fn group(&self, group: &str) -> Result<&[OwnedFd], Failure> {
-        self.groups.get(group).map(Vec::as_slice).ok_or_else(|| other(format!("no group \"{group}\"")))
+        self.groups
+            .get(group)
+            .map(Vec::as_slice)
+            .ok_or_else(|| other(format!("no group \"{group}\"")))
     }
 
     pub(crate) fn put_group(&mut self, group: &str, fds: Vec<OwnedFd>) {
@@ -42,13 +51,18 @@ impl Slots {
     }
 
     pub(crate) fn take_group(&mut self, group: &str) -> Result<Vec<OwnedFd>, Failure> {
-        self.groups.remove(group).ok_or_else(|| other(format!("no group \"{group}\"")))
+        self.groups
+            .remove(group)
+            .ok_or_else(|| other(format!("no group \"{group}\"")))
     }
 }
 
 /// A failure that is no system call's.
 pub(crate) fn other(message: impl Into<String>) -> Failure {
-    Failure { errno: 0, message: message.into() }
+    Failure {
+        errno: 0,
+        message: message.into(),
+    }
 }
 
 /// Names what was tried when a system call failed.

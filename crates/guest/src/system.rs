@@ -12,13 +12,17 @@ use std::{
 use anyhow::Result;
 use luo_guest::proto::{Hello, LogLine, Outcome, Reply};
 
-use crate::slots::{Slots, Tried as _};
+use crate::slots::{Slots, Tried as _, other};
 
 pub(crate) fn hello() -> Result<Hello> {
     let name = rustix::system::uname();
     let read = |path| fs::read_to_string(path).map(|text| text.trim().to_owned());
     let uptime = read("/proc/uptime")?;
-    let seconds: f64 = uptime.split_whitespace().next().unwrap_or_default().parse()?;
+    let seconds: f64 = uptime
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .parse()?;
     Ok(Hello {
         boot_id: read("/proc/sys/kernel/random/boot_id")?,
         release: name.release().to_string_lossy().into_owned(),
@@ -30,7 +34,11 @@ pub(crate) fn hello() -> Result<Hello> {
 
 pub(crate) fn dmesg() -> Outcome {
     let path = "/dev/kmsg";
-    let mut kmsg = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).tried("open /dev/kmsg")?;
+    let mut kmsg = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .tried("open /dev/kmsg")?;
     let mut lines = Vec::new();
     let mut record = [0; 8192];
     loop {
@@ -50,7 +58,11 @@ fn parse_record(record: &str) -> Option<LogLine> {
     let mut fields = head.split(',');
     let priority: u32 = fields.next()?.parse().ok()?;
     let us = fields.nth(1)?.parse().ok()?;
-    Some(LogLine { level: (priority & 7) as u8, us, text: rest.lines().next().unwrap_or_default().to_owned() })
+    Some(LogLine {
+        level: (priority & 7) as u8,
+        us,
+        text: rest.lines().next().unwrap_or_default().to_owned(),
+    })
 }
 
 pub(crate) fn meminfo() -> Outcome {
@@ -60,43 +72,80 @@ pub(crate) fn meminfo() -> Outcome {
     Ok(Reply::MemInfo(parse_meminfo(&text)))
 }
 
-fn parse_meminfo(text: &str) -> BTreeMap<String, u64> {
+pub(crate) fn parse_meminfo(text: &str) -> BTreeMap<String, u64> {
     text.lines()
         .filter_map(|line| {
             let (name, value) = line.split_once(':')?;
-            Some((name.to_owned(), value.split_whitespace().next()?.parse().ok()?))
+            Some((
+                name.to_owned(),
+                value.split_whitespace().next()?.parse().ok()?,
+            ))
         })
         .collect()
 }
 
 pub(crate) fn read_file(path: &str) -> Outcome {
-    fs::read(path).map(Reply::Bytes).tried(format!("read {path}"))
+    fs::read(path)
+        .map(Reply::Bytes)
+        .tried(format!("read {path}"))
 }
 
 pub(crate) fn write_file(path: &str, bytes: &[u8]) -> Outcome {
-    fs::write(path, bytes).map(|()| Reply::Done).tried(format!("write {path}"))
+    fs::write(path, bytes)
+        .map(|()| Reply::Done)
+        .tried(format!("write {path}"))
 }
 
 pub(crate) fn open_file(slots: &mut Slots, slot: &str, path: &str) -> Outcome {
-    let file = File::options().read(true).write(true).open(path).tried(format!("open {path}"))?;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .tried(format!("open {path}"))?;
     slots.put(slot, file.into());
     Ok(Reply::Done)
 }
 
+pub(crate) fn write_slot(slots: &Slots, slot: &str, bytes: &[u8]) -> Outcome {
+    let written = rustix::io::write(slots.get(slot)?, bytes).tried(format!("write to {slot}"))?;
+    if written == bytes.len() {
+        Ok(Reply::Done)
+    } else {
+        Err(other(format!("{slot} took {written} bytes only")))
+    }
+}
+
+pub(crate) fn read_slot(slots: &Slots, slot: &str, len: usize) -> Outcome {
+    let mut bytes = vec![0; len];
+    let read = rustix::io::read(slots.get(slot)?, &mut bytes).tried(format!("read from {slot}"))?;
+    bytes.truncate(read);
+    Ok(Reply::Bytes(bytes))
+}
+
 pub(crate) fn link_slot(slots: &Slots, slot: &str, path: &str) -> Outcome {
-    let target = format!("/proc/{}/fd/{}", std::process::id(), slots.get(slot)?.as_raw_fd());
+    let target = format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        slots.get(slot)?.as_raw_fd()
+    );
     // The link of an earlier kernel's life cannot be there: /run and /tmp are new at each boot.
-    std::os::unix::fs::symlink(&target, path).map(|()| Reply::Done).tried(format!("link {path} to {target}"))
+    std::os::unix::fs::symlink(&target, path)
+        .map(|()| Reply::Done)
+        .tried(format!("link {path} to {target}"))
 }
 
 pub(crate) fn fd_info(slots: &Slots, slot: &str) -> Outcome {
     let path = format!("/proc/self/fdinfo/{}", slots.get(slot)?.as_raw_fd());
-    fs::read_to_string(&path).map(Reply::Text).tried(format!("read {path}"))
+    fs::read_to_string(&path)
+        .map(Reply::Text)
+        .tried(format!("read {path}"))
 }
 
 pub(crate) fn fd_link(slots: &Slots, slot: &str) -> Outcome {
     let path = format!("/proc/self/fd/{}", slots.get(slot)?.as_raw_fd());
-    fs::read_link(&path).map(|target| Reply::Text(target.to_string_lossy().into_owned())).tried(path)
+    fs::read_link(&path)
+        .map(|target| Reply::Text(target.to_string_lossy().into_owned()))
+        .tried(path)
 }
 
 #[cfg(test)]
@@ -106,7 +155,10 @@ mod tests {
     #[test]
     fn a_log_record_gives_level_time_and_first_line() {
         let line = parse_record("12,5,1234567,-;luo: broken; really\n SUBSYSTEM=x\n").unwrap();
-        assert_eq!((line.level, line.us, line.text.as_str()), (4, 1_234_567, "luo: broken; really"));
+        assert_eq!(
+            (line.level, line.us, line.text.as_str()),
+            (4, 1_234_567, "luo: broken; really")
+        );
         assert_eq!(parse_record("garbage"), None);
     }
 

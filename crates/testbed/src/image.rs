@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Initial ramdisks: newc archives of files, and of programs with all the shared libraries they need.
+//!
+//! They are not compressed: under emulation the kernel unpacks them slower than it copies them.
+
+mod elf;
+mod guest;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use cpio::{NewcBuilder, newc};
+
+pub use guest::build_guest;
+
+const DIRECTORY: u32 = 0o040_755;
+const REGULAR: u32 = 0o100_000;
+const LINK: u32 = 0o120_777;
+
+/// The contents of an initial ramdisk, by path.
+#[derive(Debug, Clone, Default)]
+pub struct Image {
+    entries: BTreeMap<PathBuf, Entry>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    mode: u32,
+    bytes: Vec<u8>,
+}
+
+impl Image {
+    /// The image every test machine starts with: `luo-guest` as `/init`, busybox with its applets, an account file.
+    ///
+    /// # Errors
+    /// When busybox is missing or `luo-guest` cannot be built.
+    pub fn base() -> Result<Self> {
+        let mut image = Self::default();
+        let guest = build_guest()?;
+        image.file_from("/init", &guest)?;
+        image.link("/bin/kexec-now", "/init");
+        image.file(
+            "/etc/passwd",
+            b"root:x:0:0:root:/root:/bin/sh\n".to_vec(),
+            0o644,
+        );
+        image.file("/etc/group", b"root:x:0:\n".to_vec(), 0o644);
+        image.file("/etc/profile", PROFILE.to_vec(), 0o644);
+        image.directory("/root");
+        image.busybox()?;
+        Ok(image)
+    }
+
+    /// Adds a directory and its parents.
+    pub fn directory(&mut self, path: impl AsRef<Path>) {
+        let path = relative(path.as_ref());
+        for parent in path
+            .ancestors()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            self.entries.entry(parent.to_owned()).or_insert(Entry {
+                mode: DIRECTORY,
+                bytes: Vec::new(),
+            });
+        }
+    }
+
+    /// Adds a file.
+    pub fn file(&mut self, path: impl AsRef<Path>, bytes: Vec<u8>, permissions: u32) {
+        self.insert(path.as_ref(), REGULAR | permissions, bytes);
+    }
+
+    /// Adds a copy of the host's file `from`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn file_from(&mut self, path: impl AsRef<Path>, from: &Path) -> Result<()> {
+        let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+        let permissions = fs::metadata(from)?.permissions().mode() & 0o777;
+        self.file(path, bytes, permissions);
+        Ok(())
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(&mut self, path: impl AsRef<Path>, target: &str) {
+        self.insert(path.as_ref(), LINK, target.as_bytes().to_vec());
+    }
+
+    /// Adds a program of the host, at its own path, with its loader and all its libraries.
+    ///
+    /// # Errors
+    /// When it, or a library it needs, is missing.
+    pub fn program(&mut self, path: &Path) -> Result<()> {
+        self.file_from(path, path)?;
+        for needed in elf::needed(path)? {
+            self.file_from(&needed, &needed)?;
+        }
+        Ok(())
+    }
+
+    /// The archive.
+    ///
+    /// # Errors
+    /// None in practice: it is written to memory.
+    pub fn archive(&self) -> Result<Vec<u8>> {
+        let mut archive = Vec::new();
+        for (number, (path, entry)) in (1..).zip(&self.entries) {
+            let path = path
+                .to_str()
+                .with_context(|| format!("not UTF-8: {}", path.display()))?;
+            let builder = NewcBuilder::new(path).ino(number).mode(entry.mode).nlink(1);
+            let mut writer = builder.write(&mut archive, u32::try_from(entry.bytes.len())?);
+            std::io::Write::write_all(&mut writer, &entry.bytes)?;
+            writer.finish()?;
+        }
+        newc::trailer(&mut archive)?;
+        Ok(archive)
+    }
+
+    fn busybox(&mut self) -> Result<()> {
+        let path = Path::new("/bin/busybox");
+        let busybox = fs::read(path)
+            .context("cannot read /bin/busybox; install the package busybox-static")?;
+        ensure!(
+            elf::is_static(&busybox)?,
+            "/bin/busybox needs shared libraries; install the package busybox-static"
+        );
+        self.file(path, busybox, 0o755);
+        let list = Command::new(path)
+            .arg("--list")
+            .output()
+            .context("cannot run /bin/busybox")?;
+        for applet in String::from_utf8_lossy(&list.stdout)
+            .lines()
+            .filter(|applet| *applet != "busybox")
+        {
+            self.link(Path::new("/bin").join(applet), "busybox");
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, path: &Path, mode: u32, bytes: Vec<u8>) {
+        if let Some(parent) = path.parent() {
+            self.directory(parent);
+        }
+        self.entries.insert(relative(path), Entry { mode, bytes });
+    }
+}
+
+const PROFILE: &[u8] = b"PS1='guest# '\nPATH=/bin:/sbin:/usr/bin:/usr/sbin\nexport PS1 PATH\n";
+
+fn relative(path: &Path) -> PathBuf {
+    path.strip_prefix("/").unwrap_or(path).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents_come_before_their_children() -> Result<()> {
+        let mut image = Image::default();
+        image.file("/usr/share/x", b"hello".to_vec(), 0o640);
+        image.link("/usr/y", "share/x");
+        let archive = image.archive()?;
+        let mut rest = archive.as_slice();
+        let mut seen = Vec::new();
+        loop {
+            let mut reader = newc::Reader::new(rest)?;
+            if reader.entry().is_trailer() {
+                break;
+            }
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut reader, &mut bytes)?;
+            seen.push((
+                reader.entry().name().to_owned(),
+                reader.entry().mode(),
+                bytes,
+            ));
+            rest = reader.finish()?;
+        }
+        let wanted = [
+            ("usr", DIRECTORY, &b""[..]),
+            ("usr/share", DIRECTORY, b""),
+            ("usr/share/x", REGULAR | 0o640, b"hello"),
+            ("usr/y", LINK, b"share/x"),
+        ];
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice()))
+            .collect();
+        assert_eq!(seen, wanted);
+        Ok(())
+    }
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Emulated machines: QEMU with the console kept, the agent on the second serial port, a payload disk and a network.
+
+mod accel;
+mod agent;
+mod config;
+mod console;
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    os::unix::{net::UnixListener, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use luo_guest::{
+    payload,
+    proto::{Failure, FromGuest, Hello, Op, Outcome},
+};
+use tempfile::TempDir;
+
+pub use accel::{Accelerator, best as best_accelerator};
+pub use agent::Timed;
+pub use config::{Clock, INITRD, Kernel, MachineConfig};
+pub use console::{Console, Line};
+
+use crate::watch;
+
+/// How often a wait looks whether the machine still lives.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A running machine. Dropping it ends QEMU.
+#[derive(Debug)]
+pub struct Machine {
+    qemu: Child,
+    console: Console,
+    agent: agent::Link,
+    ports: Vec<(u16, u16)>,
+    hello: Hello,
+    /// Sockets and the payload disk.
+    _files: TempDir,
+}
+
+impl Machine {
+    /// Starts QEMU and waits until the agent answers.
+    ///
+    /// # Errors
+    /// When QEMU cannot be started, or the kernel does not reach the agent in time; then the console's last lines are in the
+    /// error.
+    pub fn boot(config: &MachineConfig) -> Result<Self> {
+        let files = tempfile::Builder::new()
+            .prefix("luo-")
+            .tempdir()
+            .context("cannot make a temporary folder")?;
+        let disk = files.path().join("payload");
+        write_payload(&disk, config)?;
+        let kernel = config.kernel(&config.first)?;
+        let initrd = files.path().join("initrd");
+        fs::write(&initrd, &config.initrd)
+            .with_context(|| format!("cannot write {}", initrd.display()))?;
+        let socket = files.path().join("agent");
+        let listener = UnixListener::bind(&socket)
+            .with_context(|| format!("cannot make {}", socket.display()))?;
+        let ports = config
+            .forwards
+            .iter()
+            .map(|guest| Ok((free_port()?, *guest)))
+            .collect::<Result<Vec<_>>>()?;
+
+        let mut command = Command::new(config::QEMU);
+        command.args(config.machine_arguments(accel::best(&config.kernel(&config.first)?.image)?));
+        command
+            .args(config::network_arguments(&ports))
+            .args(config::device_arguments(&socket, &disk));
+        command
+            .arg("-kernel")
+            .arg(&kernel.image)
+            .arg("-initrd")
+            .arg(&initrd);
+        command
+            .arg("-append")
+            .arg(config.cmdline(&config.first, &[])?);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut qemu = spawn_with_us(&mut command)?;
+        let console = Console::keep(&mut qemu, &config.log)?;
+        let agent = agent::Link::accept(&listener, &mut qemu, &console)?;
+        let mut machine = Self {
+            qemu,
+            console,
+            agent,
+            ports,
+            hello: agent::nobody(),
+            _files: files,
+        };
+        machine.hello = machine.await_ready(config.boot_timeout)?.value;
+        Ok(machine)
+    }
+
+    /// Has the agent do something; its failure is an ordinary result.
+    ///
+    /// # Errors
+    /// When the machine dies or does not answer in time.
+    pub fn call(&mut self, op: Op, timeout: Duration) -> Result<Timed<Outcome>> {
+        let what = format!("{op:?}");
+        let id = self.agent.send(op)?;
+        self.await_message(timeout, &what, |message| match message {
+            FromGuest::Reply {
+                id: of,
+                ns,
+                outcome,
+            } if of == id => Some((outcome, Some(ns))),
+            _ => None,
+        })
+    }
+
+    /// Goes into the loaded kernel and waits for its agent. The inner error is the old kernel's refusal.
+    ///
+    /// # Errors
+    /// When the machine dies on the way, or neither happens in time.
+    pub fn kexec(&mut self, timeout: Duration) -> Result<Result<Hello, Failure>> {
+        let id = self.agent.send(Op::Kexec)?;
+        let answer = self.await_message(timeout, "kexec", |message| match message {
+            FromGuest::Ready(hello) => Some((Ok(hello), None)),
+            FromGuest::Reply {
+                id: of, outcome, ..
+            } if of == id => Some((
+                Err(outcome.err().unwrap_or(Failure {
+                    errno: 0,
+                    message: "no kexec".into(),
+                })),
+                None,
+            )),
+            FromGuest::Reply { .. } => None,
+        })?;
+        if let Ok(hello) = &answer.value {
+            self.hello = hello.clone();
+        }
+        Ok(answer.value)
+    }
+
+    /// What the running kernel's agent said of it.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// All that the machine has printed.
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// The host's port that leads to the guest's.
+    ///
+    /// # Errors
+    /// When the machine was configured without it.
+    pub fn port(&self, guest: u16) -> Result<u16> {
+        let found = self.ports.iter().find(|(_, of)| *of == guest);
+        found
+            .map(|(host, _)| *host)
+            .with_context(|| format!("port {guest} is not forwarded"))
+    }
+
+    /// Waits until the kernel panics or QEMU ends; `false` when neither happens in time.
+    ///
+    /// # Errors
+    /// When QEMU cannot be waited for.
+    pub fn dies_within(&mut self, timeout: Duration) -> Result<bool> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if self.qemu.try_wait()?.is_some() || self.console.any(watch::is_panic) {
+                // What it said last may still be on its way.
+                std::thread::sleep(POLL);
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn await_ready(&mut self, timeout: Duration) -> Result<Timed<Hello>> {
+        self.await_message(timeout, "the kernel to boot", |message| match message {
+            FromGuest::Ready(hello) => Some((hello, None)),
+            FromGuest::Reply { .. } => None,
+        })
+    }
+
+    fn await_message<T>(
+        &mut self,
+        timeout: Duration,
+        what: &str,
+        mut wanted: impl FnMut(FromGuest) -> Option<(T, Option<u64>)>,
+    ) -> Result<Timed<T>> {
+        let sent = Instant::now();
+        let deadline = sent + timeout;
+        loop {
+            if let Some((at, message)) = self.agent.receive(POLL) {
+                if let Some((value, guest_ns)) = wanted(message) {
+                    return Ok(Timed {
+                        value,
+                        sent,
+                        received: at,
+                        guest_ns,
+                    });
+                }
+                continue;
+            }
+            if let Some(status) = self.qemu.try_wait()? {
+                bail!(
+                    self.console
+                        .report(&format!("QEMU ended ({status}) during {what}"))
+                );
+            }
+            if self.console.any(watch::is_panic) {
+                std::thread::sleep(POLL);
+                bail!(
+                    self.console
+                        .report(&format!("the kernel panicked during {what}"))
+                );
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    self.console
+                        .report(&format!("no answer within {} s: {what}", timeout.as_secs()))
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.qemu.kill().ok();
+        self.qemu.wait().ok();
+    }
+}
+
+/// Runs a machine whose console is the terminal, until it ends.
+///
+/// # Errors
+/// When QEMU cannot be started.
+pub fn interactive(config: &MachineConfig) -> Result<()> {
+    let files = tempfile::Builder::new()
+        .prefix("luo-")
+        .tempdir()
+        .context("cannot make a temporary folder")?;
+    let disk = files.path().join("payload");
+    write_payload(&disk, config)?;
+    let initrd = files.path().join("initrd");
+    fs::write(&initrd, &config.initrd)
+        .with_context(|| format!("cannot write {}", initrd.display()))?;
+    let ports = config
+        .forwards
+        .iter()
+        .map(|guest| Ok((free_port()?, *guest)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut command = Command::new(config::QEMU);
+    command
+        .args(config.machine_arguments(accel::best(&config.kernel(&config.first)?.image)?))
+        .args(config::network_arguments(&ports));
+    command.args(config::interactive_arguments(&disk));
+    command
+        .arg("-kernel")
+        .arg(&config.kernel(&config.first)?.image)
+        .arg("-initrd")
+        .arg(&initrd);
+    command
+        .arg("-append")
+        .arg(config.cmdline(&config.first, &["luo.shell"])?);
+    let status = command.status().with_context(config::qemu_missing)?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(anyhow!("QEMU ended: {status}"))
+    }
+}
+
+fn write_payload(path: &Path, config: &MachineConfig) -> Result<()> {
+    let mut images = vec![(INITRD.to_owned(), config.initrd.clone())];
+    for kernel in &config.kernels {
+        let bytes = fs::read(&kernel.image)
+            .with_context(|| format!("cannot read {}", kernel.image.display()))?;
+        images.push((kernel.name.clone(), bytes));
+    }
+    let mut disk =
+        File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    payload::write(&mut disk, &images).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// QEMU must not outlive the test that started it.
+fn spawn_with_us(command: &mut Command) -> Result<Child> {
+    // SAFETY: between fork and exec only prctl runs, which is safe there.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            Ok(())
+        });
+    }
+    command.spawn().with_context(config::qemu_missing)
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")
+        .context("no free port")?
+        .local_addr()?
+        .port())
+}
+
+/// A name for a log file, from what it is about.
+pub fn log_path(folder: &Path, about: &str) -> PathBuf {
+    let name: String = about
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    folder.join(format!("{name}.log"))
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! What a machine is made of, and QEMU's words for it.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::accel::Accelerator;
+
+pub(super) const QEMU: &str = "qemu-system-x86_64";
+/// The initial ramdisk's name on the payload disk.
+pub const INITRD: &str = "initrd";
+
+/// Console for the log, both parts of live update on, a panic ends the machine.
+const CMDLINE: &str = "console=ttyS0 panic=-1 kho=on liveupdate=on";
+
+/// A kernel to boot or to kexec into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// What actions call it.
+    pub name: String,
+    /// The bzImage.
+    pub image: PathBuf,
+}
+
+/// How a machine's time passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// As the host's.
+    Real,
+    /// One nanosecond for each instruction, on one processor: measurements do not depend on the host.
+    Instructions,
+}
+
+/// A machine to boot.
+#[derive(Debug, Clone)]
+pub struct MachineConfig {
+    /// All kernels that will run in it.
+    pub kernels: Vec<Kernel>,
+    /// The name of the one that boots first.
+    pub first: String,
+    /// Every kernel's initial ramdisk, as an archive.
+    pub initrd: Vec<u8>,
+    /// Appended to every kernel's command line.
+    pub extra_cmdline: String,
+    /// Memory.
+    pub memory_mib: u32,
+    /// How time passes.
+    pub clock: Clock,
+    /// The guest's TCP ports that the host wants to reach.
+    pub forwards: Vec<u16>,
+    /// Where the console is kept.
+    pub log: PathBuf,
+    /// How long a kernel may take to reach the agent.
+    pub boot_timeout: Duration,
+}
+
+impl MachineConfig {
+    /// A machine with the usual memory.
+    pub fn new(kernels: Vec<Kernel>, first: &str, initrd: Vec<u8>, log: PathBuf) -> Self {
+        Self {
+            kernels,
+            first: first.to_owned(),
+            initrd,
+            extra_cmdline: String::new(),
+            memory_mib: 2048,
+            clock: Clock::Real,
+            forwards: Vec::new(),
+            log,
+            boot_timeout: Duration::from_secs(120),
+        }
+    }
+
+    /// The command line of a kernel of this machine.
+    ///
+    /// # Errors
+    /// When there is no such kernel.
+    pub fn cmdline(&self, kernel: &str, more: &[&str]) -> Result<String> {
+        self.kernel(kernel)?;
+        let mut words = vec![CMDLINE];
+        words.extend(Some(self.extra_cmdline.as_str()).filter(|extra| !extra.is_empty()));
+        words.extend(more);
+        Ok(words.join(" "))
+    }
+
+    pub(super) fn kernel(&self, name: &str) -> Result<&Kernel> {
+        self.kernels
+            .iter()
+            .find(|kernel| kernel.name == name)
+            .with_context(|| format!("no kernel \"{name}\" given"))
+    }
+
+    pub(super) fn machine_arguments(&self, accelerator: Accelerator) -> Vec<String> {
+        let mut arguments = words("-nodefaults -no-user-config -no-reboot -display none");
+        arguments.extend(["-m".into(), format!("{}M", self.memory_mib)]);
+        arguments.extend(words(match self.clock {
+            Clock::Real => accelerator.arguments(),
+            Clock::Instructions => "-accel tcg -cpu max -smp 1 -icount shift=0,sleep=off",
+        }));
+        arguments
+    }
+}
+
+pub(super) fn network_arguments(ports: &[(u16, u16)]) -> Vec<String> {
+    let mut network = "user,id=net".to_owned();
+    for (host, guest) in ports {
+        network.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
+    }
+    vec![
+        "-netdev".into(),
+        network,
+        "-device".into(),
+        "virtio-net-pci,netdev=net,romfile=".into(),
+    ]
+}
+
+pub(super) fn device_arguments(agent: &Path, payload: &Path) -> Vec<String> {
+    let mut arguments = words("-chardev stdio,id=console,signal=off -serial chardev:console");
+    arguments.extend([
+        "-chardev".into(),
+        format!("socket,id=agent,path={}", agent.display()),
+    ]);
+    arguments.extend(words("-serial chardev:agent"));
+    arguments.extend(payload_arguments(payload));
+    arguments
+}
+
+pub(super) fn interactive_arguments(payload: &Path) -> Vec<String> {
+    let mut arguments = words("-serial mon:stdio -serial null");
+    arguments.extend(payload_arguments(payload));
+    arguments
+}
+
+fn payload_arguments(payload: &Path) -> Vec<String> {
+    let drive = format!(
+        "if=none,id=payload,format=raw,readonly=on,file={}",
+        payload.display()
+    );
+    vec![
+        "-drive".into(),
+        drive,
+        "-device".into(),
+        "virtio-blk-pci,drive=payload".into(),
+    ]
+}
+
+pub(super) fn qemu_missing() -> String {
+    format!("cannot run {QEMU}; install the package qemu-system-x86")
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}

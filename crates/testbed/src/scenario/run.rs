@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Runs a scenario on a machine of its own.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use luo_guest::proto::{LogLine, Op, Outcome, Reply};
+
+use super::{Action, Expect, Flavor, Hop, Scenario, expect::passed_subtests};
+use crate::{
+    machine::{INITRD, Kernel, Machine, MachineConfig, log_path},
+    watch,
+};
+
+/// No operation of the suites takes longer, by far, on a slow host.
+const OP_TIMEOUT: Duration = Duration::from_secs(180);
+/// Log messages of these, at warning level or worse, are trouble too.
+const OWN_MESSAGES: [&str; 5] = ["luo", "liveupdate", "kho", "memfd_luo", "rust_luo"];
+/// Kernel log levels.
+const WARNING: u8 = 4;
+
+/// What scenarios run with.
+#[derive(Debug)]
+pub struct Lab {
+    /// A bzImage for each flavor.
+    pub kernels: BTreeMap<Flavor, PathBuf>,
+    /// The initial ramdisk of every kernel.
+    pub initrd: Vec<u8>,
+    /// Where console logs are kept.
+    pub logs: PathBuf,
+    /// Appended to every command line.
+    pub extra_cmdline: String,
+}
+
+impl Lab {
+    /// A machine for these kernels; its console goes to a file named for `about`.
+    ///
+    /// # Errors
+    /// When a kernel is not there.
+    pub fn machine(&self, about: &str, flavors: &[Flavor], first: Flavor) -> Result<MachineConfig> {
+        let kernel = |flavor: &Flavor| {
+            let image = self
+                .kernels
+                .get(flavor)
+                .with_context(|| format!("no {} kernel given", flavor.name()))?;
+            Ok(Kernel {
+                name: flavor.name().into(),
+                image: image.clone(),
+            })
+        };
+        let kernels = flavors.iter().map(kernel).collect::<Result<Vec<_>>>()?;
+        let log = log_path(&self.logs, about);
+        let mut config = MachineConfig::new(kernels, first.name(), self.initrd.clone(), log);
+        config.extra_cmdline.clone_from(&self.extra_cmdline);
+        Ok(config)
+    }
+}
+
+/// Runs a scenario; gives the number of tests that upstream's own programs in it have passed.
+///
+/// # Errors
+/// The first step that went wrong, or trouble in the log; names the log file.
+pub fn run(scenario: &Scenario, lab: &Lab) -> Result<usize> {
+    let config = lab.machine(&scenario.name, &scenario.flavors(), scenario.first)?;
+    let log = config.log.clone();
+    let mut stage = Stage::start(config, scenario)?;
+    stage
+        .run()
+        .with_context(|| format!("console log: {}", log.display()))?;
+    Ok(stage.subtests)
+}
+
+struct Stage<'a> {
+    scenario: &'a Scenario,
+    config: MachineConfig,
+    machine: Machine,
+    /// The running kernel's first line on the console.
+    boot_line: usize,
+    marks: BTreeMap<&'static str, u64>,
+    subtests: usize,
+}
+
+impl<'a> Stage<'a> {
+    fn start(config: MachineConfig, scenario: &'a Scenario) -> Result<Self> {
+        let machine = Machine::boot(&config)?;
+        Ok(Self {
+            scenario,
+            config,
+            machine,
+            boot_line: 0,
+            marks: BTreeMap::new(),
+            subtests: 0,
+        })
+    }
+
+    fn run(&mut self) -> Result<()> {
+        for (number, action) in (1..).zip(&self.scenario.actions) {
+            let step = || format!("step {number}: {}", describe(action));
+            if let Action::Judge { action, symptom } = action
+                && self.scenario.judged == Flavor::C
+            {
+                return self.expect_defect(action, symptom).with_context(step);
+            }
+            self.act(action).with_context(step)?;
+        }
+        self.check_log()
+    }
+
+    /// The defect ends the scenario: what comes after depends on it.
+    fn expect_defect(&mut self, action: &Action, symptom: &str) -> Result<()> {
+        match self.act(action) {
+            Ok(()) => bail!("the C kernel does not show its defect here"),
+            Err(error) => {
+                let text = format!("{error:#}");
+                ensure!(
+                    text.contains(symptom),
+                    "the C kernel fails, but not with \"{symptom}\": {text}"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn act(&mut self, action: &Action) -> Result<()> {
+        match action {
+            Action::Do(op, expect) => {
+                let outcome = self.call(op.clone())?;
+                self.subtests += passed_subtests(&outcome);
+                expect.check(&outcome)
+            }
+            Action::Kexec(hop) => self.kexec(hop),
+            Action::KexecRefused(hop, errno) => {
+                self.load(hop)?;
+                match self.machine.kexec(Duration::from_secs(hop.timeout_s))? {
+                    Ok(_) => bail!(
+                        "the kernel went through with a kexec it should refuse with errno {errno}"
+                    ),
+                    Err(failure) => Expect::Errno(*errno).check(&Err(failure)),
+                }
+            }
+            Action::MarkMemory(name) => {
+                let free = self.free_memory_kib()?;
+                self.marks.insert(name, free);
+                Ok(())
+            }
+            Action::SameMemory {
+                mark,
+                tolerance_kib,
+            } => {
+                let before = *self
+                    .marks
+                    .get(mark)
+                    .with_context(|| format!("no mark \"{mark}\""))?;
+                let now = self.free_memory_kib()?;
+                let lost = before.saturating_sub(now);
+                ensure!(
+                    lost <= *tolerance_kib,
+                    "{lost} KiB of memory are lost since \"{mark}\" ({before} -> {now} KiB free)"
+                );
+                Ok(())
+            }
+            Action::Printed(text) => {
+                ensure!(
+                    self.has_printed(text),
+                    self.machine
+                        .console()
+                        .report(&format!("not printed: {text}"))
+                );
+                Ok(())
+            }
+            Action::NotPrinted(text) => {
+                ensure!(
+                    !self.has_printed(text),
+                    self.machine.console().report(&format!("printed: {text}"))
+                );
+                Ok(())
+            }
+            Action::Judge { action, .. } => self.act(action),
+        }
+    }
+
+    fn kexec(&mut self, hop: &Hop) -> Result<()> {
+        self.load(hop)?;
+        self.check_log()?;
+        let line = self.machine.console().len();
+        match self.machine.kexec(Duration::from_secs(hop.timeout_s))? {
+            Ok(_) => {
+                self.boot_line = line;
+                Ok(())
+            }
+            Err(failure) => bail!(
+                "the kernel refuses the kexec with errno {}: {}",
+                failure.errno,
+                failure.message
+            ),
+        }
+    }
+
+    fn load(&mut self, hop: &Hop) -> Result<()> {
+        let op = Op::KexecLoad {
+            kernel: hop.into.name().into(),
+            initrd: INITRD.into(),
+            cmdline: self.config.cmdline(hop.into.name(), &[hop.cmdline])?,
+            method: hop.method,
+        };
+        Expect::Success.check(&self.call(op)?)
+    }
+
+    fn call(&mut self, op: Op) -> Result<Outcome> {
+        Ok(self.machine.call(op, OP_TIMEOUT)?.value)
+    }
+
+    fn free_memory_kib(&mut self) -> Result<u64> {
+        match self.call(Op::MemInfo)? {
+            Ok(Reply::MemInfo(info)) => info
+                .get("MemFree")
+                .copied()
+                .context("no MemFree in /proc/meminfo"),
+            other => bail!("no memory information: {other:?}"),
+        }
+    }
+
+    fn has_printed(&self, text: &str) -> bool {
+        self.machine
+            .console()
+            .since(self.boot_line)
+            .iter()
+            .any(|line| line.text.contains(text))
+    }
+
+    /// The console from the beginning, and the running kernel's own log with its levels.
+    fn check_log(&mut self) -> Result<()> {
+        let lines = self.machine.console().lines();
+        let texts = lines.iter().map(|line| line.text.as_str());
+        let trouble = watch::unexpected(texts, &self.scenario.expected_trouble);
+        ensure!(
+            trouble.is_empty(),
+            "trouble in the kernel's log:\n    {}",
+            trouble.join("\n    ")
+        );
+        let Ok(Reply::Log(log)) = self.call(Op::Dmesg)? else {
+            bail!("cannot read the kernel's log")
+        };
+        let complaints: Vec<_> = log
+            .iter()
+            .filter(|line| is_complaint(line, &self.scenario.expected_trouble))
+            .map(|line| &*line.text)
+            .collect();
+        ensure!(
+            complaints.is_empty(),
+            "live update complains in the kernel's log:\n    {}",
+            complaints.join("\n    ")
+        );
+        Ok(())
+    }
+}
+
+fn is_complaint(line: &LogLine, expected: &[&str]) -> bool {
+    let text = line.text.to_lowercase();
+    line.level <= WARNING
+        && OWN_MESSAGES.iter().any(|prefix| text.starts_with(prefix))
+        && !expected.iter().any(|part| line.text.contains(part))
+}
+
+fn describe(action: &Action) -> String {
+    match action {
+        Action::Do(op, _) => {
+            let mut text = format!("{op:?}");
+            text.truncate(
+                text.char_indices()
+                    .nth(200)
+                    .map_or(text.len(), |(at, _)| at),
+            );
+            text
+        }
+        Action::Kexec(hop) => format!("kexec into {}", hop.into.name()),
+        Action::KexecRefused(hop, errno) => format!(
+            "kexec into {}, to be refused with errno {errno}",
+            hop.into.name()
+        ),
+        Action::Judge { action, .. } => describe(action),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Where console logs go when the caller does not care.
+///
+/// # Errors
+/// When the cache cannot be made.
+pub fn default_logs() -> Result<PathBuf> {
+    crate::cache::folder("logs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_live_updates_own_warnings_are_complaints() {
+        let line = |level, text: &str| LogLine {
+            level,
+            us: 0,
+            text: text.into(),
+        };
+        assert!(is_complaint(
+            &line(4, "luo_session: Unable to finish session [x] on release"),
+            &[]
+        ));
+        assert!(is_complaint(&line(3, "KHO: failed"), &[]));
+        assert!(!is_complaint(
+            &line(6, "luo_core: Retrieved live update data"),
+            &[]
+        ));
+        assert!(!is_complaint(
+            &line(4, "APIC calibration not consistent"),
+            &[]
+        ));
+        assert!(!is_complaint(&line(4, "luo: no handler"), &["no handler"]));
+    }
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! All scenarios, by suite:
+//! - `upstream`: the selftests of the kernel tree, unmodified, and its FLB test;
+//! - `interface`: errnos and their order, memory accounts, failures: the same on both implementations;
+//! - `handover`: from each implementation to each;
+//! - `defects`: what C gets wrong, seen on C and absent on ours.
+
+mod defects;
+mod defects_probe;
+mod handover;
+mod interface;
+mod upstream;
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    image::Image,
+    report::Report,
+    scenario::{self, Flavor, Lab, Scenario},
+};
+
+/// What the suites run on. Without one of the kernels the scenarios that need it are left out.
+#[derive(Debug, Clone, Default)]
+pub struct Kernels {
+    /// A bzImage with upstream's implementation.
+    pub c: Option<PathBuf>,
+    /// A bzImage with ours.
+    pub rust: Option<PathBuf>,
+    /// Upstream's selftests of the same tree, as static programs.
+    pub selftests: Vec<PathBuf>,
+}
+
+/// How the suites run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Only scenarios whose name contains this.
+    pub filter: Option<String>,
+    /// Where console logs are kept; a folder of the cache otherwise.
+    pub logs: Option<PathBuf>,
+    /// Appended to every kernel's command line.
+    pub extra_cmdline: String,
+}
+
+impl Kernels {
+    fn flavors(&self) -> Vec<Flavor> {
+        let given = [(Flavor::C, &self.c), (Flavor::Rust, &self.rust)];
+        given
+            .into_iter()
+            .filter(|(_, image)| image.is_some())
+            .map(|(flavor, _)| flavor)
+            .collect()
+    }
+
+    /// The laboratory these kernels make, with an image of the base and the selftests.
+    ///
+    /// # Errors
+    /// When the image cannot be built.
+    pub fn lab(&self, options: &Options) -> Result<Lab> {
+        let mut image = Image::base()?;
+        for program in &self.selftests {
+            let name = program
+                .file_name()
+                .with_context(|| format!("not a program: {}", program.display()))?;
+            image.file_from(PathBuf::from(upstream::FOLDER).join(name), program)?;
+        }
+        let logs = match &options.logs {
+            Some(logs) => logs.clone(),
+            None => scenario::default_logs()?,
+        };
+        let given = [(Flavor::C, &self.c), (Flavor::Rust, &self.rust)];
+        let kernels = given
+            .into_iter()
+            .filter_map(|(flavor, image)| Some((flavor, image.clone()?)))
+            .collect();
+        Ok(Lab {
+            kernels,
+            initrd: image.archive()?,
+            logs,
+            extra_cmdline: options.extra_cmdline.clone(),
+        })
+    }
+}
+
+/// Runs every scenario that the kernels and the filter allow, one after the other; prints a line for each.
+///
+/// # Errors
+/// When nothing can be run at all. What fails in a scenario is in the report.
+pub fn run(kernels: &Kernels, options: &Options) -> Result<Report> {
+    let flavors = kernels.flavors();
+    ensure!(
+        !flavors.is_empty(),
+        "no kernel to test; build one with `cargo xtask kernel`"
+    );
+    let wanted = |scenario: &Scenario| {
+        options
+            .filter
+            .as_ref()
+            .is_none_or(|filter| scenario.name.contains(filter))
+    };
+    let scenarios: Vec<_> = all(&flavors, !kernels.selftests.is_empty())
+        .into_iter()
+        .filter(wanted)
+        .collect();
+    let filter = options.filter.as_deref().unwrap_or_default();
+    ensure!(
+        !scenarios.is_empty(),
+        "no scenario's name contains \"{filter}\""
+    );
+    let lab = kernels.lab(options)?;
+    let mut report = Report::default();
+    for scenario in &scenarios {
+        let started = Instant::now();
+        let result = scenario::run(scenario, &lab);
+        report.add(&scenario.name, result, started.elapsed());
+    }
+    eprintln!("{report}");
+    Ok(report)
+}
+
+/// Every scenario that these kernels can run.
+pub fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
+    let mut scenarios = Vec::new();
+    for &flavor in flavors {
+        if with_selftests {
+            scenarios.extend(upstream::programs(flavor));
+        }
+        scenarios.push(upstream::flb(flavor));
+        scenarios.extend(interface::all(flavor));
+    }
+    scenarios.extend(handover::all(flavors));
+    for &flavor in flavors {
+        scenarios.extend(defects::all(flavor));
+        scenarios.extend(defects_probe::all(flavor));
+    }
+    scenarios
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_logs_do_not_overwrite_each_other() {
+        let scenarios = all(&[Flavor::C, Flavor::Rust], true);
+        let folder = PathBuf::from("/logs");
+        let mut logs: Vec<_> = scenarios
+            .iter()
+            .map(|s| crate::machine::log_path(&folder, &s.name))
+            .collect();
+        logs.sort();
+        logs.dedup();
+        assert_eq!(logs.len(), scenarios.len());
+    }
+
+    #[test]
+    fn a_single_kernel_gets_only_scenarios_it_can_run() {
+        for flavor in [Flavor::C, Flavor::Rust] {
+            assert!(
+                all(&[flavor], true)
+                    .iter()
+                    .all(|scenario| scenario.flavors() == [flavor])
+            );
+        }
+    }
+
+    #[test]
+    fn every_defect_is_judged() {
+        for scenario in defects::all(Flavor::C)
+            .iter()
+            .chain(&defects_probe::all(Flavor::C))
+        {
+            let judged = scenario
+                .actions
+                .iter()
+                .any(|action| matches!(action, scenario::Action::Judge { .. }));
+            assert!(judged, "{} cannot tell C from ours", scenario.name);
+        }
+    }
+}
