@@ -68,7 +68,7 @@ pub fn install(cache: &Cache, names: &[&str]) -> Result<()> {
             eprintln!("warning: {err:#}");
         }
     }
-    let title = format!("Installing {} Debian packages", names.len());
+    let title = format!("Installing Debian packages ({})", names.len());
     let mut args = vec!["install", "--yes", "--no-install-recommends"];
     args.extend(names);
     if let Err(err) = apt_get(cache, &title, &args) {

@@ -135,7 +135,13 @@ fn space(cache: &Cache) -> Result<Finding> {
 fn kvm() -> Finding {
     let device = Path::new("/dev/kvm");
     let (state, detail) = match OpenOptions::new().read(true).write(true).open(device) {
-        Ok(_) => (State::Ok, format!("{} can be opened", device.display())),
+        Ok(_) => (
+            State::Ok,
+            format!(
+                "{} can be opened; machines use it if a kernel really boots on it",
+                device.display()
+            ),
+        ),
         Err(err) => (
             State::Limited,
             format!(
