@@ -109,6 +109,15 @@ impl KernelRequest {
     }
 }
 
+impl From<Flavor> for luo_testbed::scenario::Flavor {
+    fn from(flavor: Flavor) -> Self {
+        match flavor {
+            Flavor::Rust => Self::Rust,
+            Flavor::C => Self::C,
+        }
+    }
+}
+
 impl fmt::Display for Flavor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

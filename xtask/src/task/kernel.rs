@@ -27,7 +27,7 @@ pub struct Kernel {
 }
 
 /// Which Linux, for every command that builds one.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct SourceArgs {
     /// The series to fetch from Debian [default: 7.2]
     #[arg(long, value_enum)]
@@ -41,6 +41,21 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
+    /// Debian's source of a series.
+    #[must_use]
+    pub fn of(series: Series) -> Self {
+        Self {
+            series: Some(series),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the user has asked for anything in particular.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.series.is_some() || self.linux.is_some() || !self.fragments.is_empty()
+    }
+
     /// The request for a kernel of this source.
     ///
     /// # Errors

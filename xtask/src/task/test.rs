@@ -2,6 +2,7 @@
 
 //! `cargo xtask test`: everything that can be checked, and one line that counts it.
 
+pub mod suites;
 pub mod units;
 
 use std::process::ExitCode;
@@ -10,10 +11,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::repo;
+use crate::task::kernel::SourceArgs;
 use crate::task::tidy::show;
 use crate::tidy::{self, Outcome};
 
 /// Run all tests; the last line of standard output counts them
+///
+/// Unless a source is asked for, the suites run on all series that are supported.
 #[derive(Args, Debug)]
 pub struct Test {
     /// Only what needs no kernel
@@ -22,6 +26,8 @@ pub struct Test {
     /// Only tests whose name contains this text, and no checks of the text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 /// How many tests have run.
@@ -62,6 +68,9 @@ impl Test {
             }
         }
         tally.add(units::run(self.filter.as_deref())?);
+        if !self.quick {
+            tally.add(suites::run(&self.source, self.filter.as_deref())?);
+        }
         if let Some(filter) = &self.filter
             && tally == Tally::default()
         {
