@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::task::{doctor::Doctor, kernel::Kernel, test::Test, tidy::Tidy};
+use xtask::task::{bench::Bench, doctor::Doctor, kernel::Kernel, test::Test, tidy::Tidy};
 
 /// The tasks of this repository
 #[derive(Debug, Parser)]
@@ -22,6 +22,7 @@ enum Task {
     Kernel(Kernel),
     Tidy(Tidy),
     Test(Test),
+    Bench(Bench),
 }
 
 fn main() -> ExitCode {
@@ -40,5 +41,6 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Kernel(kernel) => kernel.run().map(|()| ExitCode::SUCCESS),
         Task::Tidy(tidy) => tidy.run(),
         Task::Test(test) => test.run(),
+        Task::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
     }
 }

@@ -2,6 +2,7 @@
 
 //! The commands of `cargo xtask`, each a struct of its arguments with a `run`.
 
+pub mod bench;
 pub mod doctor;
 pub mod kernel;
 pub mod test;
