@@ -49,7 +49,7 @@ fn key(tree: &Path, toolchain: &Toolchain) -> Result<String> {
     for input in INPUTS {
         for entry in WalkDir::new(tree.join(input)).sort_by_file_name() {
             let entry = entry.context("cannot list the selftests")?;
-            if entry.file_type().is_file() {
+            if entry.file_type().is_file() && !is_product(entry.path()) {
                 digest.add_file(
                     entry
                         .path()
@@ -80,20 +80,39 @@ fn compile(cache: &Cache, kernel: &KernelImage, toolchain: &Toolchain, dir: &Pat
     fs::create_dir(scratch.path().join("build")).context("cannot create a folder in the cache")?;
     run::logged(&mut install, &logs.join("headers.log"), &mut step)?;
 
+    let sources = kernel.tree.join(SELFTESTS).join("liveupdate");
     let mut build = toolchain.command("make");
     build
         .arg("-C")
-        .arg(kernel.tree.join(SELFTESTS).join("liveupdate"))
+        .arg(&sources)
         .arg(format!("OUTPUT={}", out.display()))
         .arg(format!(
             "KHDR_INCLUDES=-isystem {}",
             headers.join("include").display()
         ))
         .args(["CC=gcc", "LDFLAGS=-static"]);
+    // The makefile leaves objects beside the sources, whatever OUTPUT says; old ones may be of other headers.
+    remove_products(&sources)?;
     run::logged(&mut build, &logs.join("selftests.log"), &mut step)?;
+    remove_products(&sources)?;
     let built = programs(&out)?.len();
     fs::rename(&out, dir).with_context(|| format!("cannot create {}", dir.display()))?;
     step.done(&format!("{built} programs"));
+    Ok(())
+}
+
+fn is_product(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "o" || end == "d")
+}
+
+fn remove_products(dir: &Path) -> Result<()> {
+    for entry in WalkDir::new(dir) {
+        let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
+        if entry.file_type().is_file() && is_product(entry.path()) {
+            fs::remove_file(entry.path())
+                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
     Ok(())
 }
 

@@ -102,7 +102,10 @@ impl Round {
         let mut version = String::new();
         for &flavor in &self.flavors {
             let image = kernel::build(&self.source.request(flavor, self.variant)?)?;
-            kernels.selftests = selftests::selftests(&image)?;
+            // Both flavors come from one tree.
+            if kernels.selftests.is_empty() {
+                kernels.selftests = selftests::selftests(&image)?;
+            }
             match flavor {
                 Flavor::C => kernels.c = Some(image.bzimage),
                 Flavor::Rust => kernels.rust = Some(image.bzimage),
