@@ -109,7 +109,11 @@ fn excerpt(lines: &[String]) -> String {
     let errors: Vec<&str> = head
         .iter()
         .map(String::as_str)
-        .filter(|line| line.contains("error") || line.contains("Error ") || line.contains("*** "))
+        .filter(|line| {
+            ["error:", "error[", "ERROR", "*** "]
+                .iter()
+                .any(|sign| line.contains(sign))
+        })
         .take(ERROR_LINES)
         .collect();
     let mut text = String::new();
