@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Files that are memory, and a handler for them.
+
+use super::{arena::OwnedPage, arena::PAGE_SIZE, fd};
+use crate::{
+    error::{Result, code::*},
+    fs::{
+        File,
+        handle::{Handle, anon_file},
+    },
+    kho::{PhysAddr, Preserved, Restored},
+    liveupdate::{FileOps, Module, Retrieval, Saved, fget},
+    prelude::{GFP_KERNEL, KBox},
+    sync::aref::ARef,
+};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use zerocopy_derive::FromBytes;
+
+/// How many pages the handler can write down.
+const MAX_PAGES: usize = 510;
+
+/// A preserved file: its size in bytes, the number of its pages, and their addresses.
+#[derive(FromBytes)]
+#[repr(C)]
+struct MemfdSer {
+    size: u64,
+    nr_pages: u64,
+    pages: [u64; MAX_PAGES],
+}
+
+/// The contents of a file, which while it is preserved are also written down.
+struct Contents {
+    pages: Vec<OwnedPage>,
+    size: usize,
+    preserved: Option<Preserved<MemfdSer>>,
+}
+
+struct Memfd(Mutex<Contents>);
+
+impl Handle for Memfd {
+    fn ioctl(&self, _: u32, _: usize) -> Result {
+        Err(ENOTTY)
+    }
+}
+
+impl Memfd {
+    fn of(file: &File) -> Result<MutexGuard<'_, Contents>> {
+        let memfd: &Self = file.private().ok_or(EINVAL)?;
+        Ok(memfd.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn file(pages: Vec<OwnedPage>, size: usize) -> Result<ARef<File>> {
+        let contents = Contents {
+            pages,
+            size,
+            preserved: None,
+        };
+        anon_file(c"memfd", KBox::new(Self(Mutex::new(contents)), GFP_KERNEL)?)
+    }
+}
+
+/// Makes a file that holds `bytes`; gives its descriptor.
+pub fn create(bytes: &[u8]) -> Result<i32> {
+    let mut pages = Vec::new();
+    for chunk in bytes.chunks(PAGE_SIZE) {
+        let mut page = OwnedPage::alloc()?;
+        page.view_mut::<[u8; PAGE_SIZE]>()[..chunk.len()].copy_from_slice(chunk);
+        pages.push(page);
+    }
+    fd::link(Memfd::file(pages, bytes.len())?)
+}
+
+/// What the file behind `fd` holds: `EBADF`, or as [`contents`].
+pub fn read(fd: i32) -> Result<Vec<u8>> {
+    contents(&*fget(fd)?)
+}
+
+/// What `file` holds: `EINVAL` if it is not one of these.
+pub fn contents(file: &File) -> Result<Vec<u8>> {
+    let contents = Memfd::of(file)?;
+    let pages = contents.pages.iter();
+    let mut bytes: Vec<u8> = pages.flat_map(|it| *it.view::<[u8; PAGE_SIZE]>()).collect();
+    bytes.truncate(contents.size);
+    Ok(bytes)
+}
+
+/// A handler for these files.
+pub struct Handler {
+    compatible: &'static str,
+    module: Module,
+}
+
+impl Handler {
+    /// With this compatibility string.
+    #[must_use]
+    pub fn new(compatible: &'static str) -> Self {
+        Self {
+            compatible,
+            module: Module::default(),
+        }
+    }
+
+    fn claim(data: u64) -> Result<(Vec<OwnedPage>, usize)> {
+        let ser: Restored<MemfdSer> = Restored::claim(PhysAddr(data))?;
+        let addrs = ser.pages.get(..ser.nr_pages as usize).ok_or(EINVAL)?;
+        let claimed = addrs.iter().map(|pa| OwnedPage::claim(*pa));
+        let pages: Vec<_> = claimed.collect::<Option<_>>().ok_or(EINVAL)?;
+        Ok((pages, ser.size as usize))
+    }
+}
+
+impl FileOps for Handler {
+    fn compatible(&self) -> &str {
+        self.compatible
+    }
+
+    fn module(&self) -> &Module {
+        &self.module
+    }
+
+    fn can_preserve(&self, file: &File) -> bool {
+        file.private::<Memfd>().is_some()
+    }
+
+    fn preserve(&self, file: &File) -> Result<Saved> {
+        let mut contents = Memfd::of(file)?;
+        if contents.pages.len() > MAX_PAGES {
+            return Err(ENOSPC);
+        }
+        let mut ser: Preserved<MemfdSer> = Preserved::new()?;
+        ser.size = contents.size as u64;
+        ser.nr_pages = contents.pages.len() as u64;
+        for (index, page) in contents.pages.iter().enumerate() {
+            if let Err(err) = page.preserve() {
+                contents.pages[..index]
+                    .iter()
+                    .for_each(OwnedPage::unpreserve);
+                return Err(err);
+            }
+            ser.pages[index] = page.pa();
+        }
+        let data = ser.phys().0;
+        contents.preserved = Some(ser);
+        Ok(Saved { data })
+    }
+
+    fn unpreserve(&self, file: &File, _: Saved) {
+        let Ok(mut contents) = Memfd::of(file) else {
+            return;
+        };
+        contents.pages.iter().for_each(OwnedPage::unpreserve);
+        contents.preserved = None;
+    }
+
+    fn retrieve(&self, data: u64) -> Result<ARef<File>> {
+        let (pages, size) = Self::claim(data)?;
+        Memfd::file(pages, size)
+    }
+
+    fn finish(&self, data: u64, retrieval: Retrieval<'_>) {
+        if let Retrieval::Untried = retrieval {
+            // Claimed only to be freed.
+            drop(Self::claim(data));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! File handlers.
+
+use super::{COMPATIBLE_LEN, Module, ModuleRef, padded};
+use crate::{
+    error::{Error, Result},
+    fs::File,
+    sync::aref::ARef,
+};
+use core::ops::Deref;
+
+/// The callbacks of a handler: `struct liveupdate_file_ops`.
+///
+/// LUO calls those that do work through an [`ActiveHandler`]; that it does so is for the kernel's
+/// build to check.
+pub trait FileOps: Send + Sync {
+    /// The compatibility string.
+    fn compatible(&self) -> &str;
+
+    /// The module that the handler is part of.
+    fn module(&self) -> &Module;
+
+    /// Asks whether the handler can take care of `file`.
+    fn can_preserve(&self, file: &File) -> bool;
+
+    /// What identifies the object behind `file`, so that it is not preserved twice.
+    fn id(&self, file: &File) -> usize {
+        file.addr()
+    }
+
+    /// Saves the state of `file`. If it fails it has kept nothing.
+    fn preserve(&self, file: &File) -> Result<Saved>;
+
+    /// Gives up what was saved.
+    fn unpreserve(&self, file: &File, saved: Saved);
+
+    /// Last call before the jump; it may replace the handle. If it fails all is as it was.
+    fn freeze(&self, _file: &File, _saved: &mut Saved) -> Result {
+        Ok(())
+    }
+
+    /// Undoes `freeze`.
+    fn unfreeze(&self, _file: &File, _saved: Saved) {}
+
+    /// Makes the file anew. If it fails the handle is of no more use but to `finish`.
+    fn retrieve(&self, data: u64) -> Result<ARef<File>>;
+
+    /// Asks whether `finish` may be called yet.
+    fn can_finish(&self, _data: u64, _retrieval: Retrieval<'_>) -> bool {
+        true
+    }
+
+    /// Ends the life of the handle; what was not retrieved is discarded.
+    fn finish(&self, data: u64, retrieval: Retrieval<'_>);
+}
+
+/// What a handler keeps of a preserved file.
+#[derive(Clone, Copy)]
+pub struct Saved {
+    /// The handle that the next kernel gets.
+    pub data: u64,
+}
+
+/// How far the retrieval of a file has come.
+#[derive(Clone, Copy)]
+pub enum Retrieval<'a> {
+    /// Never tried.
+    Untried,
+    /// It failed, for good.
+    Failed(Error),
+    /// This is the file.
+    Done(&'a File),
+}
+
+/// A registered handler.
+#[derive(Clone, Copy)]
+pub struct FileHandler(&'static dyn FileOps);
+
+impl FileHandler {
+    /// The handler with these callbacks.
+    #[must_use]
+    pub fn new(ops: &'static dyn FileOps) -> Self {
+        Self(ops)
+    }
+
+    /// The compatibility string, with zeroes behind it.
+    #[must_use]
+    pub fn compatible(&self) -> [u8; COMPATIBLE_LEN] {
+        padded(self.0.compatible())
+    }
+
+    /// Holds the module; `None` if it is being unloaded.
+    #[must_use]
+    pub fn get(self) -> Option<ActiveHandler> {
+        let module = ModuleRef::get(self.0.module())?;
+        Some(ActiveHandler {
+            handler: self,
+            _module: module,
+        })
+    }
+}
+
+impl PartialEq for FileHandler {
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::addr_eq(self.0, other.0)
+    }
+}
+
+impl Deref for FileHandler {
+    type Target = dyn FileOps;
+
+    fn deref(&self) -> &Self::Target {
+        self.0
+    }
+}
+
+/// A [`FileHandler`] whose module is held.
+pub struct ActiveHandler {
+    handler: FileHandler,
+    _module: ModuleRef,
+}
+
+impl Deref for ActiveHandler {
+    type Target = FileHandler;
+
+    fn deref(&self) -> &FileHandler {
+        &self.handler
+    }
+}
