@@ -126,12 +126,14 @@ impl<E: FromBytes + Copy, const N: usize> IncomingBlocks<E, N> {
             }
             self.blocks.reserve(1, GFP_KERNEL)?;
             let block: Restored<Block<E, N>> = Restored::claim(PhysAddr(self.next_pa))?;
+            let (next_pa, count) = (block.next_pa, block.count);
+            // Kept in any case: what is broken may be somebody else's memory, and is not freed.
+            self.blocks.push(block, GFP_KERNEL)?;
             // The C code can write an empty last block, so 0 is no reason to refuse.
-            if block.count > N as u64 {
+            if count > N as u64 {
                 return Err(EINVAL);
             }
-            self.next_pa = block.next_pa;
-            self.blocks.push(block, GFP_KERNEL)?;
+            self.next_pa = next_pa;
         }
         Ok(())
     }

@@ -143,7 +143,15 @@ impl IncomingFlbs {
         if addr == 0 {
             return Self::None;
         }
-        match Self::read(addr) {
+        let read = Restored::claim(PhysAddr(addr)).and_then(|page| {
+            let flbs = Self::read(&page);
+            if flbs.is_err() {
+                // Not freed: it may be somebody else's memory.
+                core::mem::forget(page);
+            }
+            flbs
+        });
+        match read {
             Ok(flbs) => Self::Restored(flbs),
             Err(err) => {
                 pr_err!(
@@ -155,8 +163,7 @@ impl IncomingFlbs {
         }
     }
 
-    fn read(addr: u64) -> Result<KVec<Arc<Incoming>>> {
-        let page: Restored<FlbPage> = Restored::claim(PhysAddr(addr))?;
+    fn read(page: &FlbPage) -> Result<KVec<Arc<Incoming>>> {
         let count = usize::try_from(page.count).map_err(|_| EINVAL)?;
         let entries = page.entries.get(..count).ok_or(EINVAL)?;
         if page.pgcnt != 1 {
