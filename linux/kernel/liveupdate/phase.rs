@@ -46,16 +46,6 @@ pub(crate) enum Event {
 }
 
 impl Phase {
-    /// All phases, for tables and tests.
-    #[cfg(test)]
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Available,
-        Self::Offered,
-        Self::CheckedOut,
-        Self::Finished,
-        Self::Broken,
-    ];
-
     /// The phase after `event`, or `None` if the event cannot happen or must be refused.
     pub(crate) const fn after(self, event: Event) -> Option<Self> {
         match (self, event) {

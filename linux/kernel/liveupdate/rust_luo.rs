@@ -42,6 +42,8 @@ mod file;
 mod flb;
 mod gate;
 mod handler;
+#[cfg(not(CONFIG_LIVEUPDATE))]
+pub mod host_api;
 mod ioctl;
 mod phase;
 mod reboot;

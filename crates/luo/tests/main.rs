@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Properties of LUO that its users rely on, checked from outside: by ioctls, by what the log and
+//! `fdinfo` say, and by the bytes that the next kernel finds.
+
+mod support;
+
+mod blocks;
+mod bytes;
+mod checkout;
+mod faults;
+mod fdinfo;
+mod flb;
+mod freeze;
+mod handed_over;
+mod handlers;
+mod hostile;
+mod ioctls;
+mod isolation;
+mod kexec_refused;
+mod memory;
+mod nucleus;
+mod round_trip;

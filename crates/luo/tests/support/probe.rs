@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A handler for memfds that records what it is asked, and refuses what it is told to refuse.
+
+use kernel::{
+    fs::File,
+    host::memfd,
+    liveupdate::{FileOps, Module, Retrieval, Saved},
+    prelude::*,
+    sync::aref::ARef,
+};
+use std::sync::Mutex;
+
+/// The handler. A file goes by its contents, one that is not there by its handle.
+pub(crate) struct Probe {
+    memfd: memfd::Handler,
+    calls: Mutex<Vec<String>>,
+    refusals: Mutex<Vec<(String, Error)>>,
+}
+
+impl Probe {
+    /// With this compatibility string.
+    pub(crate) fn new(compatible: &'static str) -> &'static Self {
+        Box::leak(Box::new(Self {
+            memfd: memfd::Handler::new(compatible),
+            calls: Mutex::default(),
+            refusals: Mutex::default(),
+        }))
+    }
+
+    /// The calls since the last time.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        core::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    /// Refuses a call, such as "freeze a", until further notice.
+    pub(crate) fn refuse(&self, call: &str, with: Error) {
+        self.refusals.lock().unwrap().push((call.to_owned(), with));
+    }
+
+    /// Refuses nothing any more.
+    pub(crate) fn relent(&self) {
+        self.refusals.lock().unwrap().clear();
+    }
+
+    fn called(&self, what: &str, file: &str) -> Result {
+        let call = format!("{what} {file}");
+        let refusals = self.refusals.lock().unwrap();
+        let refusal = refusals.iter().find(|(it, _)| *it == call);
+        self.calls.lock().unwrap().push(call);
+        refusal.map_or(Ok(()), |(_, err)| Err(*err))
+    }
+}
+
+fn label(file: &File) -> String {
+    let contents = memfd::contents(file).unwrap();
+    String::from_utf8_lossy(&contents).into_owned()
+}
+
+fn label_of(retrieval: Retrieval<'_>) -> String {
+    match retrieval {
+        Retrieval::Untried => "untried".to_owned(),
+        Retrieval::Failed(err) => format!("failed {err:?}"),
+        Retrieval::Done(file) => label(file),
+    }
+}
+
+impl FileOps for Probe {
+    fn compatible(&self) -> &str {
+        self.memfd.compatible()
+    }
+
+    fn module(&self) -> &Module {
+        self.memfd.module()
+    }
+
+    fn can_preserve(&self, file: &File) -> bool {
+        self.memfd.can_preserve(file)
+    }
+
+    fn preserve(&self, file: &File) -> Result<Saved> {
+        self.called("preserve", &label(file))?;
+        self.memfd.preserve(file)
+    }
+
+    fn unpreserve(&self, file: &File, saved: Saved) {
+        self.called("unpreserve", &label(file)).unwrap();
+        self.memfd.unpreserve(file, saved);
+    }
+
+    fn freeze(&self, file: &File, saved: &mut Saved) -> Result {
+        self.called("freeze", &label(file))?;
+        self.memfd.freeze(file, saved)
+    }
+
+    fn unfreeze(&self, file: &File, saved: Saved) {
+        self.called("unfreeze", &label(file)).unwrap();
+        self.memfd.unfreeze(file, saved);
+    }
+
+    fn retrieve(&self, data: u64) -> Result<ARef<File>> {
+        self.called("retrieve", "untried")?;
+        self.memfd.retrieve(data)
+    }
+
+    fn can_finish(&self, _: u64, retrieval: Retrieval<'_>) -> bool {
+        self.called("can_finish", &label_of(retrieval)).is_ok()
+    }
+
+    fn finish(&self, data: u64, retrieval: Retrieval<'_>) {
+        self.called("finish", &label_of(retrieval)).unwrap();
+        self.memfd.finish(data, retrieval);
+    }
+}
