@@ -166,25 +166,6 @@ impl Machine {
             .with_context(|| format!("port {guest} is not forwarded"))
     }
 
-    /// Waits until the kernel panics or QEMU ends; `false` when neither happens in time.
-    ///
-    /// # Errors
-    /// When QEMU cannot be waited for.
-    pub fn dies_within(&mut self, timeout: Duration) -> Result<bool> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            if self.qemu.try_wait()?.is_some() || self.console.any(watch::is_panic) {
-                // What it said last may still be on its way.
-                std::thread::sleep(POLL);
-                return Ok(true);
-            }
-            if Instant::now() >= deadline {
-                return Ok(false);
-            }
-            std::thread::sleep(POLL);
-        }
-    }
-
     fn await_ready(&mut self, timeout: Duration) -> Result<Timed<Hello>> {
         self.await_message(timeout, "the kernel to boot", |message| match message {
             FromGuest::Ready(hello) => Some((hello, None)),
@@ -212,18 +193,17 @@ impl Machine {
                 }
                 continue;
             }
-            if let Some(status) = self.qemu.try_wait()? {
-                bail!(
-                    self.console
-                        .report(&format!("QEMU ended ({status}) during {what}"))
-                );
-            }
-            if self.console.any(watch::is_panic) {
+            let ended = self.qemu.try_wait()?;
+            if ended.is_some() || self.console.any(watch::is_panic) {
+                // What it said last may still be on its way.
                 std::thread::sleep(POLL);
-                bail!(
-                    self.console
-                        .report(&format!("the kernel panicked during {what}"))
-                );
+                let panicked = self.console.any(watch::is_panic);
+                let how = if panicked {
+                    "the kernel panicked"
+                } else {
+                    "QEMU ended without a word"
+                };
+                bail!(self.console.report(&format!("{how} during {what}")));
             }
             if Instant::now() >= deadline {
                 bail!(

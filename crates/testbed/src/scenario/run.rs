@@ -75,8 +75,6 @@ struct Stage<'a> {
     scenario: &'a Scenario,
     config: MachineConfig,
     machine: Machine,
-    /// The running kernel's first line on the console.
-    boot_line: usize,
     marks: BTreeMap<&'static str, u64>,
     subtests: usize,
 }
@@ -88,7 +86,6 @@ impl<'a> Stage<'a> {
             scenario,
             config,
             machine,
-            boot_line: 0,
             marks: BTreeMap::new(),
             subtests: 0,
         })
@@ -162,7 +159,7 @@ impl<'a> Stage<'a> {
             }
             Action::Printed(text) => {
                 ensure!(
-                    self.has_printed(text),
+                    self.has_printed(text)?,
                     self.machine
                         .console()
                         .report(&format!("not printed: {text}"))
@@ -171,7 +168,7 @@ impl<'a> Stage<'a> {
             }
             Action::NotPrinted(text) => {
                 ensure!(
-                    !self.has_printed(text),
+                    !self.has_printed(text)?,
                     self.machine.console().report(&format!("printed: {text}"))
                 );
                 Ok(())
@@ -183,12 +180,8 @@ impl<'a> Stage<'a> {
     fn kexec(&mut self, hop: &Hop) -> Result<()> {
         self.load(hop)?;
         self.check_log()?;
-        let line = self.machine.console().len();
         match self.machine.kexec(Duration::from_secs(hop.timeout_s))? {
-            Ok(_) => {
-                self.boot_line = line;
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             Err(failure) => bail!(
                 "the kernel refuses the kexec with errno {}: {}",
                 failure.errno,
@@ -221,12 +214,19 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn has_printed(&self, text: &str) -> bool {
-        self.machine
-            .console()
-            .since(self.boot_line)
+    /// By the kernel's own account: the console may lag behind.
+    fn has_printed(&mut self, text: &str) -> Result<bool> {
+        Ok(self
+            .kernel_log()?
             .iter()
-            .any(|line| line.text.contains(text))
+            .any(|line| line.text.contains(text)))
+    }
+
+    fn kernel_log(&mut self) -> Result<Vec<LogLine>> {
+        match self.call(Op::Dmesg)? {
+            Ok(Reply::Log(log)) => Ok(log),
+            other => bail!("cannot read the kernel's log: {other:?}"),
+        }
     }
 
     /// The console from the beginning, and the running kernel's own log with its levels.

@@ -52,7 +52,7 @@ pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
             "kexec while a call is blocked on user memory",
             blocked_call(flavor),
         ),
-        scenario("an image without handover data", legacy_image(flavor)),
+        scenario("an image without handover data", legacy_image(flavor)).expecting("kexec refused"),
         scenario("a 32-bit program", compat()),
         scenario("fdinfo of sessions", fdinfo(flavor)),
     ]
@@ -365,7 +365,7 @@ fn fdinfo(flavor: Flavor) -> Vec<Action> {
             "luo-session:\ts\n",
             "luo-direction:\tincoming\n",
             "luo-state:\t",
-            "luo-file:\t0x1a memfd-v2 available",
+            "luo-file:\t0x1a memfd-v2 waiting",
         ]),
         fetch("s", 0x1a, "one"),
         shows(vec!["luo-file:\t0x1a memfd-v2 retrieved"]),

@@ -28,7 +28,6 @@ pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
         scenario("an FLB borrowed over the kexec", flb_borrowed(flavor)),
         scenario("a finish that failed on close", failed_finish(flavor))
             .expecting("nable to finish"),
-        scenario("a retrieve that failed once", failed_retrieve(flavor)).expecting("retrieve"),
     ]
 }
 
@@ -147,24 +146,6 @@ fn failed_finish(flavor: Flavor) -> Vec<Action> {
         judge(retrieve("s"), "errno 22:"),
         fetch("s", 2, "two"),
         holds("two", 222),
-        finish("s"),
-        counted("finished", "2"),
-    ]);
-    actions
-}
-
-/// A handler had no memory for a moment: its file was given up for good.
-fn failed_retrieve(flavor: Flavor) -> Vec<Action> {
-    let mut actions = two_probes();
-    actions.push(kexec(flavor));
-    actions.extend([
-        open(),
-        retrieve("s"),
-        set("fail_retrieve", "12"),
-        fails(fetch("s", 1, "one"), libc::ENOMEM),
-        set("fail_retrieve", "0"),
-        judge(fetch("s", 1, "one"), "errno 12:"),
-        fetch("s", 2, "two"),
         finish("s"),
         counted("finished", "2"),
     ]);
