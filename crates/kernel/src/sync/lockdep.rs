@@ -3,7 +3,10 @@
 //! Finds locks that are taken in different orders, twice by one task, or held where they must not
 //! be. As in the kernel, one run of each order is enough; they need not meet. A finding panics.
 
-use core::cell::RefCell;
+use core::{
+    cell::RefCell,
+    ops::{Deref, DerefMut},
+};
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
@@ -23,35 +26,76 @@ thread_local! {
 /// Pairs of classes, in the order in which some task has taken them.
 static ORDERS: Mutex<BTreeSet<(&str, &str)>> = Mutex::new(BTreeSet::new());
 
-/// A lock that this task holds. Dropping it notes the release.
-pub(super) struct Held(Lock);
-
-/// Notes, before waiting for it, that the task takes a lock.
-pub(super) fn acquire<T>(class: &'static str, lock: &T) -> Held {
-    let lock = Lock {
-        class,
-        addr: core::ptr::from_ref(lock).addr(),
-    };
-    HELD.with_borrow_mut(|held| {
-        for earlier in held.iter() {
-            assert!(
-                earlier.class != class,
-                "lockdep: {class} is taken while one of its class is held"
-            );
-            let mut orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
-            orders.insert((earlier.class, class));
-            assert!(
-                !orders.contains(&(class, earlier.class)),
-                "lockdep: {class} is taken after {}, and before it elsewhere",
-                earlier.class
-            );
-        }
-        held.push(lock);
-    });
-    Held(lock)
+/// The guard of a lock that this task holds.
+#[must_use = "the lock is released at once when the guard is unused"]
+pub struct Held<G> {
+    guard: G,
+    // Dropped after the guard.
+    _note: Note,
 }
 
-impl Drop for Held {
+impl<G> Held<G> {
+    /// Takes a lock, by `wait`.
+    pub(super) fn acquire<T>(class: &'static str, lock: &T, wait: impl FnOnce() -> G) -> Self {
+        let note = Note::of(class, lock);
+        Self {
+            guard: wait(),
+            _note: note,
+        }
+    }
+}
+
+impl<G: Deref> Deref for Held<G> {
+    type Target = G::Target;
+
+    fn deref(&self) -> &G::Target {
+        &self.guard
+    }
+}
+
+impl<G: DerefMut> DerefMut for Held<G> {
+    fn deref_mut(&mut self) -> &mut G::Target {
+        &mut self.guard
+    }
+}
+
+/// The note that this task holds a lock, until it is dropped.
+struct Note(Lock);
+
+impl Note {
+    /// To be made before waiting for the lock.
+    fn of<T>(class: &'static str, lock: &T) -> Self {
+        let lock = Lock {
+            class,
+            addr: core::ptr::from_ref(lock).addr(),
+        };
+        HELD.with_borrow_mut(|held| {
+            for earlier in held.iter() {
+                lock.check_after(*earlier);
+            }
+            held.push(lock);
+        });
+        Self(lock)
+    }
+}
+
+impl Lock {
+    fn check_after(self, earlier: Self) {
+        let (first, second) = (earlier.class, self.class);
+        assert!(
+            first != second,
+            "lockdep: {second} is taken while one of its class is held"
+        );
+        let mut orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.insert((first, second));
+        assert!(
+            !orders.contains(&(second, first)),
+            "lockdep: {second} is taken after {first}, and before it elsewhere"
+        );
+    }
+}
+
+impl Drop for Note {
     fn drop(&mut self) {
         HELD.with_borrow_mut(|held| held.retain(|it| *it != self.0));
     }
@@ -70,27 +114,27 @@ pub(crate) fn might_fault() {
 
 #[cfg(test)]
 mod tests {
-    use super::{acquire, might_fault};
+    use super::{Note, might_fault};
 
     #[test]
     #[should_panic(expected = "test_b is taken after test_a, and before it elsewhere")]
     fn two_orders_are_found_although_they_never_meet() {
-        drop((acquire("test_b", &0), acquire("test_a", &0)));
-        let _a = acquire("test_a", &0);
-        let _b = acquire("test_b", &0);
+        drop((Note::of("test_b", &0), Note::of("test_a", &0)));
+        let _a = Note::of("test_a", &0);
+        let _b = Note::of("test_b", &0);
     }
 
     #[test]
     #[should_panic(expected = "test_twice is taken while one of its class is held")]
     fn a_task_that_would_wait_for_itself_is_found() {
-        let _first = acquire("test_twice", &0);
-        let _second = acquire("test_twice", &0);
+        let _first = Note::of("test_twice", &0);
+        let _second = Note::of("test_twice", &0);
     }
 
     #[test]
     #[should_panic(expected = "user memory is accessed with [\"test_fault\"] held")]
     fn user_memory_under_a_lock_is_found() {
-        let _held = acquire("test_fault", &0);
+        let _held = Note::of("test_fault", &0);
         might_fault();
     }
 }

@@ -2,11 +2,8 @@
 
 //! Mutexes.
 
-use super::lockdep::{self, Held};
-use core::{
-    marker::PhantomPinned,
-    ops::{Deref, DerefMut},
-};
+use super::lockdep::Held;
+use core::marker::PhantomPinned;
 use pinned_init::{PinInit, pin_data, pin_init};
 use std::sync::{self, MutexGuard, PoisonError};
 
@@ -39,31 +36,11 @@ impl<T> Mutex<T> {
 
     /// Waits for the lock and takes it.
     pub fn lock(&self) -> Guard<'_, T> {
-        let held = lockdep::acquire(self.class, self);
-        Guard {
-            data: self.data.lock().unwrap_or_else(PoisonError::into_inner),
-            _held: held,
-        }
+        Held::acquire(self.class, self, || {
+            self.data.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 }
 
 /// Access to what a [`Mutex`] protects.
-#[must_use = "the lock is released at once when the guard is unused"]
-pub struct Guard<'a, T> {
-    data: MutexGuard<'a, T>,
-    _held: Held,
-}
-
-impl<T> Deref for Guard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.data
-    }
-}
-
-impl<T> DerefMut for Guard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.data
-    }
-}
+pub type Guard<'a, T> = Held<MutexGuard<'a, T>>;

@@ -2,11 +2,8 @@
 
 //! Reader-writer semaphores.
 
-use super::lockdep::{self, Held};
-use core::{
-    marker::PhantomPinned,
-    ops::{Deref, DerefMut},
-};
+use super::lockdep::Held;
+use core::marker::PhantomPinned;
 use pinned_init::{PinInit, pin_data, pin_init};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -42,55 +39,21 @@ impl<T> RwSem<T> {
 
     /// Waits until no writer holds the semaphore, and takes it for reading.
     pub fn read(&self) -> ReadGuard<'_, T> {
-        let held = lockdep::acquire(self.class, self);
-        ReadGuard {
-            data: self.data.read().unwrap_or_else(PoisonError::into_inner),
-            _held: held,
-        }
+        Held::acquire(self.class, self, || {
+            self.data.read().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 
     /// Waits until nobody else holds the semaphore, and takes it for writing.
     pub fn write(&self) -> WriteGuard<'_, T> {
-        let held = lockdep::acquire(self.class, self);
-        WriteGuard {
-            data: self.data.write().unwrap_or_else(PoisonError::into_inner),
-            _held: held,
-        }
+        Held::acquire(self.class, self, || {
+            self.data.write().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 }
 
 /// Shared access to what an [`RwSem`] protects.
-#[must_use = "the semaphore is released at once when the guard is unused"]
-pub struct ReadGuard<'a, T> {
-    data: RwLockReadGuard<'a, T>,
-    _held: Held,
-}
-
-impl<T> Deref for ReadGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.data
-    }
-}
+pub type ReadGuard<'a, T> = Held<RwLockReadGuard<'a, T>>;
 
 /// Exclusive access to what an [`RwSem`] protects.
-#[must_use = "the semaphore is released at once when the guard is unused"]
-pub struct WriteGuard<'a, T> {
-    data: RwLockWriteGuard<'a, T>,
-    _held: Held,
-}
-
-impl<T> Deref for WriteGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.data
-    }
-}
-
-impl<T> DerefMut for WriteGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.data
-    }
-}
+pub type WriteGuard<'a, T> = Held<RwLockWriteGuard<'a, T>>;
