@@ -154,7 +154,8 @@ impl Image {
     }
 }
 
-const PROFILE: &[u8] = b"PS1='guest# '\nPATH=/bin:/sbin:/usr/bin:/usr/sbin\nexport PS1 PATH\n";
+/// For shells that people use.
+const PROFILE: &[u8] = b"PS1='guest# '\nPATH=/bin:/sbin:/usr/bin:/usr/sbin\nexport PS1 PATH\n[ -f /etc/motd ] && cat /etc/motd\n";
 
 fn relative(path: &Path) -> PathBuf {
     path.strip_prefix("/").unwrap_or(path).to_owned()

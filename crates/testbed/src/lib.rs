@@ -8,9 +8,11 @@
 
 pub mod bench;
 pub mod cache;
+pub mod demo;
 pub mod image;
 pub mod machine;
 pub mod report;
 pub mod scenario;
 pub mod suites;
+pub mod vm;
 pub mod watch;

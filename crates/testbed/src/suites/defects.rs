@@ -44,7 +44,8 @@ pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
         scenario(
             "second kexec with a session not retrieved",
             second_kexec(flavor),
-        ),
+        )
+        .expecting("kexec refused"),
         scenario("one file with an unknown handler", unknown_handler(flavor))
             .expecting("memfd-v2")
             .expecting("session files"),
