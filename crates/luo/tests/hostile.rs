@@ -3,7 +3,7 @@
 //! What the previous kernel wrote may be anything. What is broken is leaked, never used.
 
 use crate::support::{
-    boot, create,
+    boot, create, finish,
     image::{number, set, Image},
     is_available, open_device, power_on, preserve_new, reboot, retrieve, retrieve_contents,
 };
@@ -80,6 +80,9 @@ fn a_broken_session_does_not_concern_the_others() {
         assert_eq!(retrieve("first"), Err(EIO), "{what}, again");
         let session = retrieve("second").unwrap();
         assert_eq!(retrieve_contents(session, 1).unwrap(), "s", "{what}");
+        finish(session).unwrap();
+        // Waiting would not make it any better.
+        assert_eq!(reboot(), Ok(()), "{what}");
     }
 }
 

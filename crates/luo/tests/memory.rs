@@ -3,14 +3,15 @@
 //! Out of memory at every possible point: nothing has changed then, and a repeat succeeds.
 
 use crate::support::{
-    create, finish, kexec, open_device, power_on, power_on_with, preserve, retrieve,
-    retrieve_contents, retrieve_fd,
+    create, finish, kexec, open_device, power_on, power_on_with, preserve, probe::Probe, retrieve,
+    retrieve_contents, retrieve_fd, shared::Shared,
 };
 use kernel::{
     host::{self, memfd},
-    liveupdate::FileHandler,
+    liveupdate::{FileHandler, Flb},
     prelude::*,
 };
+use luo::host_api;
 
 /// Lets every allocation of `attempt` fail in turn until it succeeds; `unchanged` is what must be
 /// the same after each failure.
@@ -50,9 +51,9 @@ fn create_session() {
 #[test]
 fn preserve_fd() {
     let probe = power_on();
-    let shared = crate::support::shared::Shared::new("flb");
-    let flb = kernel::liveupdate::Flb::new(shared);
-    luo::host_api::register_flb(FileHandler::new(probe), flb).unwrap();
+    let shared = Shared::new("flb");
+    let flb = Flb::new(shared);
+    host_api::register_flb(FileHandler::new(probe), flb).unwrap();
     let session = create("s").unwrap();
     for token in 0..64 {
         let file = memfd::create(b"two pages".repeat(500).as_slice()).unwrap();
@@ -125,10 +126,14 @@ fn freezing_needs_none() {
 #[test]
 fn registration() {
     power_on_with(&[]);
-    let handler = FileHandler::new(crate::support::probe::Probe::new("other-v1"));
-    fail_everywhere(|| luo::host_api::register_file_handler(handler), || ());
+    let handler = FileHandler::new(Probe::new("other-v1"));
+    fail_everywhere(|| host_api::register_file_handler(handler), || ());
     for name in ["flb-1", "flb-2"] {
-        let flb = kernel::liveupdate::Flb::new(crate::support::shared::Shared::new(name));
-        fail_everywhere(|| luo::host_api::register_flb(handler, flb), || ());
+        // Another one each time: if a failed attempt left anything behind, the name would be taken.
+        let register = || {
+            let flb = Flb::new(Shared::new(name));
+            host_api::register_flb(handler, flb)
+        };
+        fail_everywhere(register, || ());
     }
 }

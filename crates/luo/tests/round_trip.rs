@@ -112,6 +112,21 @@ fn a_session_without_files_comes_back() {
 }
 
 #[test]
+fn closing_a_session_unpreserves_its_files_the_last_first() {
+    let probe = power_on();
+    let session = create("s").unwrap();
+    for (token, file) in ["a", "b", "c"].into_iter().enumerate() {
+        preserve_new(session, file, token as u64).unwrap();
+    }
+    probe.calls();
+    host::close(session).unwrap();
+    assert_eq!(
+        probe.calls(),
+        ["unpreserve c", "unpreserve b", "unpreserve a"]
+    );
+}
+
+#[test]
 fn a_closed_session_is_not_handed_over() {
     let probe = power_on();
     let idle_pages = host::pages_in_use();
