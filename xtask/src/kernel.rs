@@ -109,6 +109,16 @@ impl KernelRequest {
     }
 }
 
+impl Flavor {
+    /// The one that it is compared with.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Rust => Self::C,
+            Self::C => Self::Rust,
+        }
+    }
+}
+
 impl From<Flavor> for luo_testbed::scenario::Flavor {
     fn from(flavor: Flavor) -> Self {
         match flavor {

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::task::{bench::Bench, doctor::Doctor, kernel::Kernel, test::Test, tidy::Tidy};
+use xtask::task::{
+    bench::Bench, demo::Demo, doctor::Doctor, kernel::Kernel, test::Test, tidy::Tidy, vm::Vm,
+};
 
 /// The tasks of this repository
 #[derive(Debug, Parser)]
@@ -18,11 +20,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Demo(Demo),
     Doctor(Doctor),
     Kernel(Kernel),
     Tidy(Tidy),
     Test(Test),
     Bench(Bench),
+    Vm(Vm),
 }
 
 fn main() -> ExitCode {
@@ -37,10 +41,12 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
+        Task::Demo(demo) => demo.run(),
         Task::Doctor(doctor) => doctor.run(),
         Task::Kernel(kernel) => kernel.run().map(|()| ExitCode::SUCCESS),
         Task::Tidy(tidy) => tidy.run(),
         Task::Test(test) => test.run(),
         Task::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
+        Task::Vm(vm) => vm.run().map(|()| ExitCode::SUCCESS),
     }
 }

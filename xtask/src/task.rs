@@ -3,7 +3,9 @@
 //! The commands of `cargo xtask`, each a struct of its arguments with a `run`.
 
 pub mod bench;
+pub mod demo;
 pub mod doctor;
 pub mod kernel;
 pub mod test;
 pub mod tidy;
+pub mod vm;

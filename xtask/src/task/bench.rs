@@ -15,7 +15,7 @@ use crate::task::kernel::SourceArgs;
 #[derive(Args, Debug)]
 pub struct Bench {
     /// How many sessions and files; may be given more than once
-    #[arg(long = "size", value_name = "N", default_values_t = [500, 2000, 5000, 50_000],
+    #[arg(long = "size", value_name = "N", default_values_t = [500, 2000, 50_000],
           value_parser = clap::value_parser!(u32).range(1..=200_000))]
     sizes: Vec<u32>,
     /// Print the figures as JSON
