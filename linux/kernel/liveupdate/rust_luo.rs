@@ -18,10 +18,11 @@
 //! 1. the gate ([`gate::Gate`]): changes go in, serialization waits until they are out;
 //! 2. a table of sessions ([`Luo::outgoing`], [`Luo::incoming`]);
 //! 3. a session (the mutex in it, with its files);
-//! 4. the registry of handlers, then the ids of files, both only for a look;
-//! 5. one life of one FLB.
+//! 4. the root that the next kernel finds ([`Luo::root`]);
+//! 5. the registry of handlers, or the ids of files: both only for a look, neither with the other;
+//! 6. one life of one FLB.
 //!
-//! Handlers are called with 1 and 3 held, FLBs also with 5.
+//! Handlers are called with 1 and 3 held (frozen with 1, 2 and 3), FLBs with 6 in addition.
 //!
 //! # Modules
 //!

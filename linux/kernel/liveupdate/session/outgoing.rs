@@ -96,14 +96,15 @@ impl Table {
     pub(crate) fn freeze(&mut self) -> Result<u64> {
         let mut failed = None;
         for (index, session) in self.by_number.values().enumerate() {
-            let frozen = session.files.lock().freeze();
-            let written = frozen.and_then(|set| {
+            let mut files = session.files.lock();
+            let written = files.freeze().and_then(|set| {
                 let ser = SessionSer {
                     name: *session.name.bytes(),
                     files_pa: set.head_pa,
                     count: set.count,
                 };
-                self.blocks.put(index, ser)
+                let put = self.blocks.put(index, ser);
+                put.inspect_err(|_| files.unfreeze())
             });
             if let Err(err) = written {
                 pr_warn!("session '{}' cannot be frozen: {:?}\n", session.name, err);
