@@ -2,7 +2,12 @@
 
 //! The suites of the test bed, on the kernels that they need.
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use luo_testbed::demo::{self, DemoOptions};
+use luo_testbed::report::Report;
 use luo_testbed::suites::{self, Kernels, Options};
 
 use crate::cache::Cache;
@@ -10,6 +15,11 @@ use crate::kernel::{self, Flavor, Series, Variant, selftests};
 use crate::setup::{self, Need};
 use crate::task::kernel::SourceArgs;
 use crate::task::test::Tally;
+
+/// What the demonstration is called among the tests.
+const DEMO: &str = "demo/memcached on rust";
+/// As many keys as the demonstration promises.
+const KEYS: u32 = 200_000;
 
 /// One run of the suites.
 #[derive(Clone, Debug)]
@@ -48,27 +58,15 @@ fn rounds(source: &SourceArgs) -> Vec<Round> {
 /// A kernel that cannot be built counts as one test that failed.
 pub fn run(source: &SourceArgs, filter: Option<&str>) -> Result<Tally> {
     let cache = Cache::locate()?;
-    setup::ensure(&cache, &[Need::Kernel, Need::Machine])?;
+    setup::ensure(&cache, &[Need::Kernel, Need::Machine, Need::Demo])?;
     let mut tally = Tally::default();
     for round in rounds(source) {
-        let wanted = round.scenarios(filter);
-        if wanted == 0 {
+        if round.scenarios(filter) == 0 && !round.shows(filter) {
             continue;
         }
         match round.kernels() {
             Ok((version, kernels)) => {
-                eprintln!(
-                    "\nLinux {version}, {} kernels: {wanted} scenarios",
-                    round.variant
-                );
-                let logs = cache.folder(format!("logs/suites-{version}-{}", round.variant))?;
-                let filter = filter.map(str::to_owned);
-                let options = Options {
-                    filter,
-                    logs: Some(logs),
-                    ..Options::default()
-                };
-                let report = suites::run(&kernels, &options)?;
+                let report = round.run(&cache, &version, &kernels, filter)?;
                 tally.add(Tally {
                     passed: report.passed(),
                     failed: report.failed(),
@@ -96,6 +94,43 @@ impl Round {
             .count()
     }
 
+    /// Whether the demonstration belongs to this round: it is the plain kernel that people see it with.
+    fn shows(&self, filter: Option<&str>) -> bool {
+        self.variant == Variant::Plain && filter.is_none_or(|text| DEMO.contains(text))
+    }
+
+    fn run(
+        &self,
+        cache: &Cache,
+        version: &str,
+        kernels: &Kernels,
+        filter: Option<&str>,
+    ) -> Result<Report> {
+        let scenarios = self.scenarios(filter);
+        eprintln!(
+            "\nLinux {version}, {} kernels: {scenarios} scenarios",
+            self.variant
+        );
+        let logs = cache.folder(format!("logs/suites-{version}-{}", self.variant))?;
+        let mut report = Report::default();
+        if scenarios > 0 {
+            let filter = filter.map(str::to_owned);
+            let options = Options {
+                filter,
+                logs: Some(logs.clone()),
+                ..Options::default()
+            };
+            report = suites::run(kernels, &options)?;
+        }
+        if self.shows(filter)
+            && let Some(rust) = &kernels.rust
+        {
+            let started = Instant::now();
+            report.add(DEMO, show(rust, logs), started.elapsed());
+        }
+        Ok(report)
+    }
+
     /// Builds the kernels, and gives the version of Linux that they are.
     fn kernels(&self) -> Result<(String, Kernels)> {
         let mut kernels = Kernels::default();
@@ -114,4 +149,17 @@ impl Round {
         }
         Ok((version, kernels))
     }
+}
+
+/// Runs the demonstration on a kernel of ours; what is lost is an error.
+fn show(kernel: &Path, logs: PathBuf) -> Result<usize> {
+    let result = demo::run(&DemoOptions {
+        kernel: kernel.to_owned(),
+        flavor: Flavor::Rust.into(),
+        keys: KEYS,
+        quiet: true,
+        logs: Some(logs),
+    })?;
+    ensure!(result.is_good(), "{result}");
+    Ok(0)
 }
