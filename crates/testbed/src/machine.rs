@@ -99,7 +99,7 @@ impl Machine {
             hello: agent::nobody(),
             _files: files,
         };
-        machine.hello = machine.await_ready(config.boot_timeout)?.value;
+        machine.hello = machine.await_ready(config.boot_timeout())?.value;
         Ok(machine)
     }
 

@@ -5,6 +5,7 @@
 //! A defect of the C implementation is one scenario for both kernels: the action that tells them apart is wrapped in
 //! [`Action::Judge`]. On ours it has to succeed; on C it has to fail with the symptom, and the scenario ends there.
 
+mod debug;
 mod expect;
 mod run;
 pub mod steps;

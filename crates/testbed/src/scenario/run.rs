@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use luo_guest::proto::{LogLine, Op, Outcome, Reply};
 
-use super::{Action, Expect, Flavor, Hop, Scenario, expect::passed_subtests};
+use super::{Action, Expect, Flavor, Hop, Scenario, debug, expect::passed_subtests};
 use crate::{
     machine::{INITRD, Kernel, Machine, MachineConfig, log_path},
     watch,
@@ -56,6 +56,14 @@ impl Lab {
         let log = log_path(&self.logs, about);
         let mut config = MachineConfig::new(kernels, first.name(), self.initrd.clone(), log);
         config.extra_cmdline.clone_from(&self.extra_cmdline);
+        if config
+            .kernels
+            .iter()
+            .any(|kernel| debug::is_debug(&kernel.image))
+        {
+            config.patience = debug::PATIENCE;
+            config.extra_cmdline = format!("{} {}", debug::CMDLINE, config.extra_cmdline);
+        }
         Ok(config)
     }
 }
@@ -104,7 +112,8 @@ impl<'a> Stage<'a> {
             }
             self.act(action).with_context(step)?;
         }
-        self.check_log()
+        self.check_log()?;
+        self.check_leaks()
     }
 
     /// The defect ends the scenario: what comes after depends on it.
@@ -132,7 +141,10 @@ impl<'a> Stage<'a> {
             Action::Kexec(hop) => self.kexec(hop),
             Action::KexecRefused(hop, errno) => {
                 self.load(hop)?;
-                match self.machine.kexec(Duration::from_secs(hop.timeout_s))? {
+                match self
+                    .machine
+                    .kexec(self.patiently(Duration::from_secs(hop.timeout_s)))?
+                {
                     Ok(_) => bail!(
                         "the kernel went through with a kexec it should refuse with errno {errno}"
                     ),
@@ -182,7 +194,10 @@ impl<'a> Stage<'a> {
     fn kexec(&mut self, hop: &Hop) -> Result<()> {
         self.load(hop)?;
         self.check_log()?;
-        match self.machine.kexec(Duration::from_secs(hop.timeout_s))? {
+        match self
+            .machine
+            .kexec(self.patiently(Duration::from_secs(hop.timeout_s)))?
+        {
             Ok(_) => Ok(()),
             Err(failure) => bail!(
                 "the kernel refuses the kexec with errno {}: {}",
@@ -202,8 +217,12 @@ impl<'a> Stage<'a> {
         Expect::Success.check(&self.call(op)?)
     }
 
+    fn patiently(&self, timeout: Duration) -> Duration {
+        timeout * self.config.patience
+    }
+
     fn call(&mut self, op: Op) -> Result<Outcome> {
-        Ok(self.machine.call(op, OP_TIMEOUT)?.value)
+        Ok(self.machine.call(op, self.patiently(OP_TIMEOUT))?.value)
     }
 
     /// What is free now and how much less that is than `before`. The kernel frees some memory only after a while, so a
@@ -244,6 +263,33 @@ impl<'a> Stage<'a> {
             Ok(Reply::Log(log)) => Ok(log),
             other => bail!("cannot read the kernel's log: {other:?}"),
         }
+    }
+
+    /// Asks kmemleak, where the kernel has it.
+    fn check_leaks(&mut self) -> Result<()> {
+        let read = || Op::ReadFile {
+            path: debug::KMEMLEAK.into(),
+        };
+        if self.call(read())?.is_err() {
+            return Ok(());
+        }
+        Expect::Success.check(&self.call(Op::Sleep {
+            ms: debug::KMEMLEAK_AGE_MS,
+        })?)?;
+        // What only moved during the first scan is found again by the second.
+        for _ in 0..2 {
+            let scan = Op::WriteFile {
+                path: debug::KMEMLEAK.into(),
+                bytes: b"scan".to_vec(),
+            };
+            Expect::Success.check(&self.call(scan)?)?;
+        }
+        let Ok(Reply::Bytes(report)) = self.call(read())? else {
+            bail!("cannot read {}", debug::KMEMLEAK)
+        };
+        let leaks = debug::our_leaks(&String::from_utf8_lossy(&report));
+        ensure!(leaks.is_empty(), "leaked:\n{}", leaks.join("\n"));
+        Ok(())
     }
 
     /// The console from the beginning, and the running kernel's own log with its levels.

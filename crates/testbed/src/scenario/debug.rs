@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Kernels with debugging aids: slow, hungry, and with more to say at the end.
+
+use std::{fs, path::Path};
+
+/// A kernel with KASAN needs an eighth of all memory at boot. Handover sets twice that aside for the next kernel, which an
+/// ordinary machine does not have; the same again is enough.
+pub(super) const CMDLINE: &str = "kho_scratch=100%";
+/// Time limits are so many times longer.
+pub(super) const PATIENCE: u32 = 6;
+/// Where kmemleak is asked.
+pub(super) const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
+/// kmemleak does not report what is younger than 5 s.
+pub(super) const KMEMLEAK_AGE_MS: u64 = 5500;
+
+/// Names in the backtraces of what live update has allocated.
+const OURS: [&str; 4] = ["luo", "liveupdate", "kho_", "memfd_luo"];
+
+/// Whether an image's configuration, which stands beside it, has KASAN.
+pub(super) fn is_debug(image: &Path) -> bool {
+    let config = fs::read_to_string(image.with_file_name("config"));
+    config.is_ok_and(|config| config.lines().any(|line| line == "CONFIG_KASAN=y"))
+}
+
+/// The objects in kmemleak's report that live update has allocated.
+pub(super) fn our_leaks(report: &str) -> Vec<String> {
+    let mut objects: Vec<String> = Vec::new();
+    for line in report.lines() {
+        match objects.last_mut() {
+            Some(object) if !line.starts_with("unreferenced object") => {
+                object.push('\n');
+                object.push_str(line);
+            }
+            _ => objects.push(line.to_owned()),
+        }
+    }
+    objects.retain(|object| OURS.iter().any(|name| object.contains(name)));
+    objects
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_live_updates_leaks_are_ours() {
+        let report = "unreferenced object 0x1 (size 64):\n  comm \"a\"\n  backtrace:\n    acpi_init\n\
+                      unreferenced object 0x2 (size 128):\n  backtrace:\n    rust_luo::session::create\n";
+        let leaks = our_leaks(report);
+        assert_eq!(leaks.len(), 1);
+        assert!(leaks[0].starts_with("unreferenced object 0x2"), "{leaks:?}");
+        assert!(our_leaks("").is_empty());
+    }
+}
