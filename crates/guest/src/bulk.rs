@@ -54,19 +54,13 @@ pub(crate) fn run(slots: &mut Slots, bulk: Bulk) -> Outcome {
             &group,
         ),
         Bulk::Memfds { count, group } => {
-            let (files, timing) = timed(count, |i| {
-                let spec = MemfdSpec {
-                    content: Content::full(i.into(), 4096),
-                    pages: Pages::Small,
-                    flags: 0,
-                    seals: 0,
-                    position: 0,
-                };
-                memfd::create(&spec).map(OwnedFd::from)
-            })?;
+            let (files, timing) = timed(count, |i| memfd::create(&spec(i)).map(OwnedFd::from))?;
             slots.put_group(&group, files);
             Ok(timing)
         }
+        Bulk::VerifyMemfds { group } => over(slots.group(&group)?, |i, file| {
+            memfd::verify_fd(file, &spec(i)).map(drop)
+        }),
         Bulk::PreserveFds { session, group } => {
             let (session, files) = (slots.get(&session)?.as_raw_fd(), slots.group(&group)?);
             over(files, |i, file| {
@@ -95,6 +89,17 @@ pub(crate) fn run(slots: &mut Slots, bulk: Bulk) -> Outcome {
             })
             .map(|(_, timing)| timing)
         }
+    }
+}
+
+/// The content of memfd number `i`.
+fn spec(i: u32) -> MemfdSpec {
+    MemfdSpec {
+        content: Content::full(i.into(), 4096),
+        pages: Pages::Small,
+        flags: 0,
+        seals: 0,
+        position: 0,
     }
 }
 

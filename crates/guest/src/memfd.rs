@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, Seek as _, SeekFrom},
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::fs::{FileExt as _, MetadataExt as _},
     },
 };
@@ -32,7 +32,7 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
             slots.put(&slot, create(&spec)?.into());
             Ok(Reply::Done)
         }
-        Op::MemfdVerify { slot, spec } => verify(&borrow(slots, &slot)?, &spec),
+        Op::MemfdVerify { slot, spec } => verify_fd(slots.get(&slot)?, &spec),
         Op::MemfdSeal { slot, seals } => {
             let seals = SealFlags::from_bits_retain(seals);
             rustix::fs::fcntl_add_seals(slots.get(&slot)?, seals).tried(format!("seal {slot}"))?;
@@ -126,6 +126,11 @@ fn fill(file: &File, spec: &MemfdSpec) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+pub(crate) fn verify_fd(fd: impl AsFd, spec: &MemfdSpec) -> Outcome {
+    let file = rustix::io::fcntl_dupfd_cloexec(fd, 3).tried("dup")?;
+    verify(&File::from(file), spec)
 }
 
 fn verify(file: &File, spec: &MemfdSpec) -> Outcome {

@@ -283,6 +283,8 @@ pub enum Bulk {
         count: u32,
         group: String,
     },
+    /// Compares each of the group with what [`Bulk::Memfds`] made.
+    VerifyMemfds { group: String },
     /// `FINISH` of each session.
     Finish { group: String },
     /// Closes each.

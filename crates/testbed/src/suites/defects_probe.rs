@@ -32,7 +32,7 @@ pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
 }
 
 /// Sets an answer of the test handler.
-fn set(answer: &str, value: &str) -> Action {
+pub(super) fn set(answer: &str, value: &str) -> Action {
     does(Op::WriteFile {
         path: format!("{ANSWERS}/{answer}"),
         bytes: value.as_bytes().to_vec(),
@@ -40,7 +40,7 @@ fn set(answer: &str, value: &str) -> Action {
 }
 
 /// How often a callback has been called, as text.
-fn counted(callback: &str, times: &'static str) -> Action {
+pub(super) fn counted(callback: &str, times: &'static str) -> Action {
     Action::Do(
         Op::ReadFile {
             path: format!("{ANSWERS}/{callback}"),
@@ -50,7 +50,7 @@ fn counted(callback: &str, times: &'static str) -> Action {
 }
 
 /// Opens a file of the test handler that holds a value.
-fn probe(slot: &str, value: u64) -> Vec<Action> {
+pub(super) fn probe(slot: &str, value: u64) -> Vec<Action> {
     vec![
         does(Op::OpenFile {
             slot: slot.into(),
@@ -64,7 +64,7 @@ fn probe(slot: &str, value: u64) -> Vec<Action> {
 }
 
 /// A file of the test handler still holds its value.
-fn holds(slot: &str, value: u64) -> Action {
+pub(super) fn holds(slot: &str, value: u64) -> Action {
     Action::Do(
         Op::ReadSlot {
             slot: slot.into(),
@@ -88,7 +88,7 @@ fn two_probes() -> Vec<Action> {
     actions
 }
 
-fn both_back() -> Vec<Action> {
+pub(super) fn both_back() -> Vec<Action> {
     vec![
         open(),
         retrieve("s"),

@@ -4,15 +4,15 @@
 
 use luo_guest::{
     pattern::Content,
-    proto::{MemfdSpec, Op, Pages},
+    proto::{Bulk, MemfdSpec, Op, Pages},
 };
 
 use super::upstream::{FLB_FINISHED, FLB_FOUND, printed_by_each};
 use crate::scenario::{
     Action, Flavor, Scenario,
     steps::{
-        close, close_device, create, does, fails, fetch, finish, full, kexec, memfd, named, open,
-        preserve, retrieve, verify,
+        self, close, close_device, create, does, fails, fetch, finish, full, kexec, memfd, named,
+        open, preserve, retrieve, verify,
     },
 };
 
@@ -35,7 +35,9 @@ pub(super) fn all(flavors: &[Flavor]) -> Vec<Scenario> {
     let possible = routes
         .into_iter()
         .filter(|route| route.iter().all(|flavor| flavors.contains(flavor)));
-    possible.map(along).collect()
+    possible
+        .flat_map(|route| [along(route), in_numbers(route)])
+        .collect()
 }
 
 /// The same files go all the way; each kernel on the way verifies and preserves them again.
@@ -114,6 +116,77 @@ fn preserve_all() -> Vec<Action> {
         fails(preserve("nothing in it", 1, "page"), libc::EBUSY),
         close_device(),
     ]
+}
+
+/// As many sessions, and as many files in one, as take several blocks to hand over; some are gone before they go.
+fn in_numbers(route: &[Flavor]) -> Scenario {
+    let names: Vec<_> = route.iter().map(|flavor| flavor.name()).collect();
+    let group = |name: &str| name.to_owned();
+    let create = |first, count, name| Bulk::Create {
+        device: group("device"),
+        prefix: "one-of-many-".into(),
+        first,
+        count,
+        group: group(name),
+    };
+    let retrieve = |first, count, name| Bulk::Retrieve {
+        device: group("device"),
+        prefix: "one-of-many-".into(),
+        first,
+        count,
+        group: group(name),
+    };
+    let bulk = |bulk| does(Op::Bulk(bulk));
+    let mut actions = Vec::new();
+    for &next in &route[1..] {
+        actions.extend([
+            open(),
+            bulk(create(0, 400, "kept")),
+            bulk(create(400, 200, "closed")),
+        ]);
+        actions.push(steps::create("files"));
+        actions.extend([bulk(Bulk::Memfds {
+            count: 300,
+            group: group("made"),
+        })]);
+        actions.push(bulk(Bulk::PreserveFds {
+            session: group("files"),
+            group: group("made"),
+        }));
+        actions.push(bulk(create(600, 300, "late")));
+        actions.extend([
+            bulk(Bulk::Close {
+                group: group("closed"),
+            }),
+            close_device(),
+            kexec(next),
+            open(),
+        ]);
+        actions.push(bulk(retrieve(600, 300, "late")));
+        actions.push(bulk(retrieve(0, 400, "kept")));
+        actions.push(fails(steps::retrieve("one-of-many-000400"), libc::ENOENT));
+        actions.push(steps::retrieve("files"));
+        actions.push(bulk(Bulk::RetrieveFds {
+            session: group("files"),
+            count: 300,
+            group: group("made"),
+        }));
+        actions.push(bulk(Bulk::VerifyMemfds {
+            group: group("made"),
+        }));
+        actions.extend([finish("files"), close("files"), close_device()]);
+        for name in ["late", "kept"] {
+            actions.extend([
+                bulk(Bulk::Finish { group: group(name) }),
+                bulk(Bulk::Close { group: group(name) }),
+            ]);
+        }
+    }
+    Scenario::new(
+        format!("handover/in numbers, {}", names.join(" to ")),
+        route[0],
+        actions,
+    )
 }
 
 /// In another order than they were preserved in.

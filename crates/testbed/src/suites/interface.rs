@@ -5,6 +5,7 @@
 use liveupdate::uapi;
 use luo_guest::proto::{Bulk, MemfdSpec, Op, Pages, Place};
 
+use super::defects_probe::{both_back, counted, probe, set};
 use crate::scenario::{
     Action, Flavor, Scenario,
     steps::{
@@ -34,6 +35,9 @@ pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
             flavor,
             closing_gives_back(),
         ),
+        Scenario::new(name("a freeze that fails"), flavor, failed_freeze(flavor))
+            .expecting("Freeze failed")
+            .expecting("cannot be frozen"),
         Scenario::new(
             name("a finished session is gone"),
             flavor,
@@ -326,4 +330,45 @@ fn finished_is_gone(flavor: Flavor) -> Vec<Action> {
         open(),
         fails(retrieve("s"), libc::ENOENT),
     ]
+}
+
+/// What was frozen before the failure is thawed, and the kexec can be tried again.
+fn failed_freeze(flavor: Flavor) -> Vec<Action> {
+    let refuses = 222;
+    let mut actions = vec![
+        open(),
+        create("before"),
+        create("s"),
+        memfd("memfd", &full(1, 8192)),
+    ];
+    actions.push(preserve("before", 1, "memfd"));
+    actions.extend(probe("one", 111));
+    actions.extend(probe("two", refuses));
+    actions.extend([preserve("s", 1, "one"), preserve("s", 2, "two")]);
+    actions.push(set("fail_freeze", &refuses.to_string()));
+    actions.push(fails(
+        kexec(flavor),
+        i32::try_from(refuses).unwrap_or(i32::MAX),
+    ));
+    actions.extend([
+        counted("frozen", "1"),
+        counted("unfrozen", "1"),
+        counted("unpreserved", "0"),
+    ]);
+    // Everything goes on as before.
+    actions.extend([
+        create("after"),
+        fails(create("s"), libc::EEXIST),
+        verify("memfd", &full(1, 8192)),
+    ]);
+    actions.extend([set("fail_freeze", "0"), close_device(), kexec(flavor)]);
+    actions.extend(both_back());
+    actions.extend([
+        finish("s"),
+        retrieve("before"),
+        fetch("before", 1, "memfd"),
+        verify("memfd", &full(1, 8192)),
+    ]);
+    actions.push(retrieve("after"));
+    actions
 }
