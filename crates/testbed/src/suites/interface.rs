@@ -362,6 +362,8 @@ fn failed_freeze(flavor: Flavor) -> Vec<Action> {
         verify("memfd", &full(1, 8192)),
     ]);
     actions.extend([set("fail_freeze", "0"), close_device(), kexec(flavor)]);
+    // C loses count of an FLB that nobody has asked for; that is judged elsewhere.
+    actions.extend([set("hold_incoming", "1"), set("hold_incoming", "0")]);
     actions.extend(both_back());
     actions.extend([
         finish("s"),
