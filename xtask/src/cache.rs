@@ -8,9 +8,13 @@
 use std::env;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
+
+/// A temporary folder this old belongs to no run any more.
+const LEFTOVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The root of the cache.
 #[derive(Clone, Debug)]
@@ -70,6 +74,7 @@ impl Cache {
     /// An empty folder on the cache's file system, removed when dropped; its contents can be renamed into place.
     pub fn scratch(&self) -> Result<TempDir> {
         let parent = self.folder("tmp")?;
+        remove_leftovers(&parent);
         tempfile::Builder::new()
             .tempdir_in(&parent)
             .with_context(|| format!("cannot create a temporary folder in {}", parent.display()))
@@ -92,5 +97,41 @@ impl Cache {
             }
         }
         Ok(CacheLock { _file: file })
+    }
+}
+
+/// Removes what runs that were killed have left behind. Whoever still works on something touched it today.
+fn remove_leftovers(tmp: &Path) {
+    for entry in fs::read_dir(tmp).into_iter().flatten().flatten() {
+        let age = entry
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .map(|time| time.elapsed());
+        if matches!(age, Ok(Ok(age)) if age > LEFTOVER) {
+            // What cannot be removed is only disk space; the next run tries again.
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn only_old_leftovers_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().to_owned());
+        let (old, new) = (
+            cache.folder("tmp/old").unwrap(),
+            cache.folder("tmp/new").unwrap(),
+        );
+        File::open(&old)
+            .unwrap()
+            .set_modified(SystemTime::now() - LEFTOVER * 2)
+            .unwrap();
+        let scratch = cache.scratch().unwrap();
+        assert!(!old.exists() && new.exists() && scratch.path().exists());
     }
 }
