@@ -16,6 +16,9 @@ pub const AGENT_TTY: &str = "/dev/ttyS1";
 /// The agent's requests must not be longer: the guest's terminal layer drops what it cannot buffer.
 pub const MAX_REQUEST_BYTES: usize = 32 << 10;
 
+/// In [`Reply::MemInfo`]: kibibytes of free pages that processors keep for themselves, beside `MemFree`.
+pub const FREE_PER_CPU: &str = "FreePerCpu";
+
 /// The host's line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Request {
@@ -80,7 +83,7 @@ pub enum Op {
         #[serde(with = "hex::serde")]
         bytes: Vec<u8>,
     },
-    /// Drops clean caches, then gives `/proc/meminfo` as [`Reply::MemInfo`].
+    /// Drops clean caches, then gives `/proc/meminfo` and [`FREE_PER_CPU`] as [`Reply::MemInfo`].
     MemInfo,
     /// Loads the next kernel from the payload disk.
     KexecLoad {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
-use luo_guest::proto::{Hello, LogLine, Outcome, Reply};
+use luo_guest::proto::{FREE_PER_CPU, Hello, LogLine, Outcome, Reply};
 
 use crate::slots::{Slots, Tried as _, other};
 
@@ -65,11 +65,26 @@ fn parse_record(record: &str) -> Option<LogLine> {
     })
 }
 
+const PAGE_KIB: u64 = 4;
+
 pub(crate) fn meminfo() -> Outcome {
     rustix::fs::sync();
     fs::write("/proc/sys/vm/drop_caches", "3").tried("write to drop_caches")?;
     let text = fs::read_to_string("/proc/meminfo").tried("read /proc/meminfo")?;
-    Ok(Reply::MemInfo(parse_meminfo(&text)))
+    let zones = fs::read_to_string("/proc/zoneinfo").tried("read /proc/zoneinfo")?;
+    let mut info = parse_meminfo(&text);
+    info.insert(FREE_PER_CPU.into(), parse_free_per_cpu(&zones) * PAGE_KIB);
+    Ok(Reply::MemInfo(info))
+}
+
+/// The sum of the free pages that processors keep for themselves; `MemFree` leaves them out, and they are many.
+fn parse_free_per_cpu(zones: &str) -> u64 {
+    let counts = zones
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("count:"));
+    counts
+        .filter_map(|count| count.trim().parse::<u64>().ok())
+        .sum()
 }
 
 pub(crate) fn parse_meminfo(text: &str) -> BTreeMap<String, u64> {
@@ -160,6 +175,13 @@ mod tests {
             (4, 1_234_567, "luo: broken; really")
         );
         assert_eq!(parse_record("garbage"), None);
+    }
+
+    #[test]
+    fn pages_of_all_processors_are_counted() {
+        let zones = "Node 0, zone    DMA32\n  pages free 7\n  pagesets\n    cpu: 0\n              count:    12\n\
+                     \x20             high:     99\n    cpu: 1\n              count:    30\n";
+        assert_eq!(parse_free_per_cpu(zones), 42);
     }
 
     #[test]

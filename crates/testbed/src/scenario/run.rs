@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use luo_guest::proto::{LogLine, Op, Outcome, Reply};
+use luo_guest::proto::{FREE_PER_CPU, LogLine, Op, Outcome, Reply};
 
 use super::{Action, Expect, Flavor, Hop, Scenario, debug, expect::passed_subtests};
 use crate::{
@@ -242,10 +242,10 @@ impl<'a> Stage<'a> {
 
     fn free_memory_kib(&mut self) -> Result<u64> {
         match self.call(Op::MemInfo)? {
-            Ok(Reply::MemInfo(info)) => info
-                .get("MemFree")
-                .copied()
-                .context("no MemFree in /proc/meminfo"),
+            Ok(Reply::MemInfo(info)) => ["MemFree", FREE_PER_CPU]
+                .iter()
+                .map(|name| info.get(*name).with_context(|| format!("no {name}")))
+                .sum(),
             other => bail!("no memory information: {other:?}"),
         }
     }
