@@ -92,7 +92,7 @@ pub fn run(options: &DemoOptions) -> Result<DemoResult> {
     phases.next("preserve");
     service.preserve(&mut machine)?;
     phases.next("reboot to the first kernel line");
-    let lines_before = machine.console().len();
+    let (left, lines_before) = (Instant::now(), machine.console().len());
     let after = service::kexec(&mut machine, KEXEC_TIMEOUT)?;
     phases.split(first_line(machine.console(), lines_before)?, "kernel boot");
     phases.next("device open");
@@ -112,7 +112,7 @@ pub fn run(options: &DemoOptions) -> Result<DemoResult> {
     })?;
     progress.step("Finishing the session");
     service.finish(&mut machine)?;
-    let blackout = probe.stop().context("the probe saw no two answers")?;
+    let blackout = probe.stop(left)?;
     progress.done();
 
     let lines = machine.console().lines();

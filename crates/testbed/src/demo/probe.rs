@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::client;
 
@@ -21,6 +21,8 @@ use super::client;
 const PAUSE: Duration = Duration::from_millis(5);
 /// An answer that takes longer is none: QEMU accepts connections for a guest that is not there.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// A shorter time without an answer is none.
+const NOTABLE: Duration = Duration::from_millis(50);
 const STORE: &[u8] = b"set probe 0 0 5\r\nalive\r\n";
 const ASK: &[u8] = b"get probe\r\n";
 
@@ -47,7 +49,7 @@ impl Gap {
 #[derive(Debug, Default)]
 struct Answers {
     last: Option<Instant>,
-    longest_gap: Option<Gap>,
+    gaps: Vec<Gap>,
 }
 
 impl Answers {
@@ -57,14 +59,19 @@ impl Answers {
                 start: last,
                 end: at,
             };
-            if self
-                .longest_gap
-                .is_none_or(|longest| longest.duration() < gap.duration())
-            {
-                self.longest_gap = Some(gap);
+            if gap.duration() > NOTABLE {
+                self.gaps.push(gap);
             }
         }
         self.last = Some(at);
+    }
+
+    /// A busy host makes the client wait at other times too.
+    fn gap_around(&self, moment: Instant) -> Option<Gap> {
+        self.gaps
+            .iter()
+            .copied()
+            .find(|gap| gap.start <= moment && moment <= gap.end)
     }
 }
 
@@ -101,14 +108,14 @@ impl Probe {
         self.wait(timeout, |last| last > start)
     }
 
-    /// The longest time between two answers.
-    pub(super) fn stop(self) -> Option<Gap> {
+    /// The time without an answer that `moment` lies in.
+    pub(super) fn stop(self, moment: Instant) -> Result<Gap> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().ok();
-        self.answers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .longest_gap
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers
+            .gap_around(moment)
+            .context("the probe got answers all the time; was the service never away?")
     }
 
     fn wait(&self, timeout: Duration, enough: impl Fn(Instant) -> bool) -> Result<()> {
@@ -171,19 +178,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_gap_counts() {
+    fn the_gap_that_counts_is_the_one_around_the_moment() {
         let mut answers = Answers::default();
         let start = Instant::now();
-        for ms in [0, 5, 1005, 1010, 1300] {
+        for ms in [0, 5, 3005, 3010, 4010, 4020] {
             answers.add(start + Duration::from_millis(ms));
         }
+        let gap = answers
+            .gap_around(start + Duration::from_millis(3500))
+            .unwrap();
         assert_eq!(
-            answers.longest_gap.unwrap().duration(),
-            Duration::from_secs(1)
+            (gap.start, gap.duration()),
+            (start + Duration::from_millis(3010), Duration::from_secs(1))
         );
-        assert_eq!(
-            answers.longest_gap.unwrap().start,
-            start + Duration::from_millis(5)
+        assert!(
+            answers
+                .gap_around(start + Duration::from_millis(4015))
+                .is_none()
         );
     }
 }

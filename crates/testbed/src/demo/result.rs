@@ -29,7 +29,7 @@ pub struct DemoResult {
     pub keys_lost: u32,
     /// Keys that came back with another value.
     pub wrong_values: u32,
-    /// The longest time without an answer that the probing client saw.
+    /// How long the probing client was without an answer.
     pub blackout_ms: f64,
     /// What that time went into, from the last answer to the next.
     pub phases: Vec<Phase>,
