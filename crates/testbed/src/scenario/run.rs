@@ -62,6 +62,7 @@ impl Lab {
             .any(|kernel| debug::is_debug(&kernel.image))
         {
             config.patience = debug::PATIENCE;
+            config.memory_mib = debug::MEMORY_MIB;
             config.extra_cmdline = format!("{} {}", debug::CMDLINE, config.extra_cmdline);
         }
         Ok(config)
