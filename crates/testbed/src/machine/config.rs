@@ -58,6 +58,8 @@ pub struct MachineConfig {
     pub forwards: Vec<u16>,
     /// Where the console is kept.
     pub log: PathBuf,
+    /// Freed memory that the kernel's own checks may hold back.
+    pub held_back_kib: u64,
     /// Time limits are so many times longer than for an ordinary kernel.
     pub patience: u32,
 }
@@ -74,6 +76,7 @@ impl MachineConfig {
             clock: Clock::Real,
             forwards: Vec::new(),
             log,
+            held_back_kib: 0,
             patience: 1,
         }
     }

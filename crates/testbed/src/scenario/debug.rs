@@ -11,6 +11,8 @@ pub(super) const CMDLINE: &str = "kho_scratch=100%";
 pub(super) const MEMORY_MIB: u32 = 4096;
 /// Time limits are so many times longer.
 pub(super) const PATIENCE: u32 = 6;
+/// KASAN keeps freed objects back, up to a thirty-second of all memory; kmemleak finds what a comparison cannot see for it.
+pub(super) const QUARANTINE_KIB: u64 = MEMORY_MIB as u64 * 1024 / 32;
 /// Where kmemleak is asked.
 pub(super) const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 /// kmemleak does not report what is younger than 5 s.
