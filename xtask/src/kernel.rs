@@ -15,6 +15,7 @@
 //! [`build`] looks for the image first; only a miss touches the other three.
 
 pub mod config;
+pub mod debian;
 pub mod image;
 pub mod make;
 pub mod mirror;
