@@ -8,7 +8,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/spinlock.h>
+#include <linux/pagemap.h>
 
 /*
  * What kexec_handover.c leaves in page->private of the first page of each preserved extent until
@@ -25,27 +25,31 @@ union luo_kho_page_info {
 
 #define LUO_KHO_PAGE_MAGIC 0x4b484f50U
 
-/* KHO tests and clears the mark in two steps; two claims of one page must not both pass the test. */
-static DEFINE_SPINLOCK(luo_kho_claim_lock);
+static inline bool luo_kho_is_single_page(struct page *page)
+{
+	union luo_kho_page_info info = { .page_private = READ_ONCE(page->private) };
 
-/* Takes over the single preserved page at @pa, or returns NULL if there is no such page. */
+	return info.magic == LUO_KHO_PAGE_MAGIC && !info.order;
+}
+
+/*
+ * Takes over the single preserved page at @pa, or returns NULL if there is no such page. KHO tests
+ * and clears its mark in two steps, hence the page's lock: two claims of one page must not both
+ * pass the test.
+ */
 __rust_helper void *rust_helper_kho_claim_page(phys_addr_t pa)
 {
-	union luo_kho_page_info info;
 	struct folio *folio = NULL;
 	struct page *page;
 
 	if (!PAGE_ALIGNED(pa))
 		return NULL;
 	page = pfn_to_online_page(PHYS_PFN(pa));
-	if (!page)
+	if (!page || !luo_kho_is_single_page(page) || !trylock_page(page))
 		return NULL;
-
-	spin_lock(&luo_kho_claim_lock);
-	info.page_private = page->private;
-	if (info.magic == LUO_KHO_PAGE_MAGIC && !info.order)
+	if (luo_kho_is_single_page(page))
 		folio = kho_restore_folio(pa);
-	spin_unlock(&luo_kho_claim_lock);
+	unlock_page(page);
 
 	return folio ? folio_address(folio) : NULL;
 }
