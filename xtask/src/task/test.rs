@@ -26,6 +26,9 @@ pub struct Test {
     /// Only tests whose name contains this text, and no checks of the text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// The suites on our kernel with lockdep, KASAN and kmemleak, too: slow to build and slow to run
+    #[arg(long, conflicts_with = "quick")]
+    debug: bool,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -69,7 +72,11 @@ impl Test {
         }
         tally.add(units::run(self.filter.as_deref())?);
         if !self.quick {
-            tally.add(suites::run(&self.source, self.filter.as_deref())?);
+            tally.add(suites::run(
+                &self.source,
+                self.debug,
+                self.filter.as_deref(),
+            )?);
         }
         if let Some(filter) = &self.filter
             && tally == Tally::default()

@@ -32,35 +32,33 @@ struct Round {
 /// The rounds of a test: on the source that was asked for, or else on all that are supported.
 ///
 /// With the debugging aids only ours is run: what C does wrong is known and judged in the plain round.
-fn rounds(source: &SourceArgs) -> Vec<Round> {
-    let both = vec![Flavor::C, Flavor::Rust];
-    let round = |source: &SourceArgs, variant, flavors| Round {
+fn rounds(source: &SourceArgs, debug: bool) -> Vec<Round> {
+    let sources = if source.is_given() {
+        vec![source.clone()]
+    } else {
+        [Series::V7_2, Series::V7_3].map(SourceArgs::of).into()
+    };
+    let plain = sources.iter().map(|source| Round {
         source: source.clone(),
-        variant,
-        flavors,
-    };
-    let of = |source: &SourceArgs| {
-        [
-            round(source, Variant::Plain, both.clone()),
-            round(source, Variant::Debug, vec![Flavor::Rust]),
-        ]
-    };
-    if source.is_given() {
-        return of(source).into();
-    }
-    let mut rounds = Vec::from(of(&SourceArgs::of(Series::V7_2)));
-    rounds.push(round(&SourceArgs::of(Series::V7_3), Variant::Plain, both));
-    rounds
+        variant: Variant::Plain,
+        flavors: vec![Flavor::C, Flavor::Rust],
+    });
+    let debugged = sources.iter().take(usize::from(debug)).map(|source| Round {
+        source: source.clone(),
+        variant: Variant::Debug,
+        flavors: vec![Flavor::Rust],
+    });
+    plain.chain(debugged).collect()
 }
 
 /// Builds the kernels and runs the suites on them, or those scenarios whose name contains `filter`.
 ///
 /// A kernel that cannot be built counts as one test that failed.
-pub fn run(source: &SourceArgs, filter: Option<&str>) -> Result<Tally> {
+pub fn run(source: &SourceArgs, debug: bool, filter: Option<&str>) -> Result<Tally> {
     let cache = Cache::locate()?;
     setup::ensure(&cache, &[Need::Kernel, Need::Machine, Need::Demo])?;
     let mut tally = Tally::default();
-    for round in rounds(source) {
+    for round in rounds(source, debug) {
         if round.scenarios(filter) == 0 && !round.shows(filter) {
             continue;
         }
