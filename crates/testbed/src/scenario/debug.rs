@@ -5,9 +5,9 @@
 use std::{fs, path::Path};
 
 /// A kernel with KASAN needs an eighth of all memory at boot. Handover sets twice that aside for the next kernel, in one piece,
-/// which is not to be had; the same again is enough.
-pub(super) const CMDLINE: &str = "kho_scratch=100%";
-/// In less, the place that the kernel chooses for itself at random may leave no piece that is large enough.
+/// which is not to be had; the same again is enough, unless the kernel has put itself, at random, into the middle of it.
+pub(super) const CMDLINE: &str = "kho_scratch=100% nokaslr";
+/// In less there is no piece that is large enough.
 pub(super) const MEMORY_MIB: u32 = 4096;
 /// Time limits are so many times longer.
 pub(super) const PATIENCE: u32 = 6;
