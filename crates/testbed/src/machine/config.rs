@@ -111,7 +111,7 @@ impl MachineConfig {
         arguments.extend(["-m".into(), format!("{}M", self.memory_mib)]);
         arguments.extend(words(match self.clock {
             Clock::Real => accelerator.arguments(),
-            Clock::Instructions => "-accel tcg -cpu max -smp 1 -icount shift=0,sleep=off",
+            Clock::Instructions => "-accel tcg -cpu max,la57=off -smp 1 -icount shift=0,sleep=off",
         }));
         arguments
     }

@@ -26,10 +26,11 @@ pub(super) fn programs(flavor: Flavor) -> Vec<Scenario> {
     let liveupdate = vec![program(&[&path("liveupdate")], vec!["fail:0"])];
     let mut scenarios = vec![Scenario::new(name("liveupdate"), flavor, liveupdate)];
     for test in STAGED {
+        // 7.2 knows `--stage` too, 7.3 this alone.
         let actions = vec![
-            program(&[&path(test), "--stage", "1"], vec!["[STAGE 1]"]),
+            program(&[&path(test), "-s", "1"], vec!["[STAGE 1]"]),
             kexec(flavor),
-            program(&[&path(test), "--stage", "2"], vec!["PASSED"]),
+            program(&[&path(test), "-s", "2"], vec!["PASSED"]),
         ];
         scenarios.push(Scenario::new(name(test), flavor, actions));
     }
