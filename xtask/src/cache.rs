@@ -5,12 +5,11 @@
 //! An entry's name carries a digest of what it was made from, so a hit needs no further check. Entries appear by
 //! rename: a directory that exists is complete. Two runs at the same time wait for each other on a lock file.
 
-use std::env;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 /// A temporary folder this old belongs to no run any more.
@@ -34,22 +33,7 @@ impl Cache {
     /// # Errors
     /// None of them is set, or the one that counts is a relative path.
     pub fn locate() -> Result<Self> {
-        let from = |name: &str| {
-            env::var_os(name)
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
-        };
-        let root = from("LUO_CACHE")
-            .or_else(|| from("XDG_CACHE_HOME").map(|dir| dir.join("luo")))
-            .or_else(|| from("HOME").map(|dir| dir.join(".cache/luo")))
-            .context("no place for the cache: set LUO_CACHE to a folder with enough space")?;
-        if !root.is_absolute() {
-            bail!(
-                "the cache must be an absolute path, but it is {}: set LUO_CACHE",
-                root.display()
-            );
-        }
-        Ok(Self::at(root))
+        luo_testbed::cache::root().map(Self::at)
     }
 
     /// A cache at a place of the caller's.

@@ -4,7 +4,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 /// A folder of the cache, made when missing: `$LUO_CACHE`, else `$XDG_CACHE_HOME/luo`, else `~/.cache/luo`.
 ///
@@ -16,14 +16,24 @@ pub fn folder(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn root() -> Result<PathBuf> {
+/// The folder of the cache: see [`folder`].
+///
+/// # Errors
+/// When there is no home, or the variable that counts is a relative path.
+pub fn root() -> Result<PathBuf> {
     let set = |name| {
         env::var_os(name)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    set("LUO_CACHE")
+    let root = set("LUO_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("luo")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/luo")))
-        .context("none of LUO_CACHE, XDG_CACHE_HOME and HOME is set; set LUO_CACHE to a folder with a few GiB free")
+        .context("no place for the cache: set LUO_CACHE to a folder with enough space")?;
+    ensure!(
+        root.is_absolute(),
+        "the cache must be an absolute path, but it is {}: set LUO_CACHE",
+        root.display()
+    );
+    Ok(root)
 }
