@@ -52,38 +52,16 @@ impl Machine {
     /// When QEMU cannot be started, or the kernel does not reach the agent in time; then the console's last lines are in the
     /// error.
     pub fn boot(config: &MachineConfig) -> Result<Self> {
-        let files = tempfile::Builder::new()
-            .prefix("luo-")
-            .tempdir()
-            .context("cannot make a temporary folder")?;
-        let disk = files.path().join("payload");
-        write_payload(&disk, config)?;
-        let kernel = config.kernel(&config.first)?;
-        let initrd = files.path().join("initrd");
-        fs::write(&initrd, &config.initrd)
-            .with_context(|| format!("cannot write {}", initrd.display()))?;
+        let Prepared {
+            files,
+            disk,
+            ports,
+            mut command,
+        } = Prepared::new(config, &[])?;
         let socket = files.path().join("agent");
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("cannot make {}", socket.display()))?;
-        let ports = config
-            .forwards
-            .iter()
-            .map(|guest| Ok((free_port()?, *guest)))
-            .collect::<Result<Vec<_>>>()?;
-
-        let mut command = Command::new(config::QEMU);
-        command.args(config.machine_arguments(accel::best(&config.kernel(&config.first)?.image)?));
-        command
-            .args(config::network_arguments(&ports))
-            .args(config::device_arguments(&socket, &disk));
-        command
-            .arg("-kernel")
-            .arg(&kernel.image)
-            .arg("-initrd")
-            .arg(&initrd);
-        command
-            .arg("-append")
-            .arg(config.cmdline(&config.first, &[])?);
+        command.args(config::device_arguments(&socket, &disk));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -227,38 +205,58 @@ impl Drop for Machine {
 /// # Errors
 /// When QEMU cannot be started.
 pub fn interactive(config: &MachineConfig) -> Result<()> {
-    let files = tempfile::Builder::new()
-        .prefix("luo-")
-        .tempdir()
-        .context("cannot make a temporary folder")?;
-    let disk = files.path().join("payload");
-    write_payload(&disk, config)?;
-    let initrd = files.path().join("initrd");
-    fs::write(&initrd, &config.initrd)
-        .with_context(|| format!("cannot write {}", initrd.display()))?;
-    let ports = config
-        .forwards
-        .iter()
-        .map(|guest| Ok((free_port()?, *guest)))
-        .collect::<Result<Vec<_>>>()?;
-    let mut command = Command::new(config::QEMU);
-    command
-        .args(config.machine_arguments(accel::best(&config.kernel(&config.first)?.image)?))
-        .args(config::network_arguments(&ports));
-    command.args(config::interactive_arguments(&disk));
-    command
-        .arg("-kernel")
-        .arg(&config.kernel(&config.first)?.image)
-        .arg("-initrd")
-        .arg(&initrd);
-    command
-        .arg("-append")
-        .arg(config.cmdline(&config.first, &["luo.shell"])?);
+    let mut prepared = Prepared::new(config, &["luo.shell"])?;
+    let command = &mut prepared.command;
+    command.args(config::interactive_arguments(&prepared.disk));
     let status = command.status().with_context(config::qemu_missing)?;
     if status.success() {
         Ok(())
     } else {
         Err(anyhow!("QEMU ended: {status}"))
+    }
+}
+
+/// What every machine needs before QEMU starts: its files, and the command without consoles and payload.
+struct Prepared {
+    files: TempDir,
+    disk: PathBuf,
+    ports: Vec<(u16, u16)>,
+    command: Command,
+}
+
+impl Prepared {
+    fn new(config: &MachineConfig, cmdline: &[&str]) -> Result<Self> {
+        let files = tempfile::Builder::new()
+            .prefix("luo-")
+            .tempdir()
+            .context("cannot make a temporary folder")?;
+        let disk = files.path().join("payload");
+        write_payload(&disk, config)?;
+        let initrd = files.path().join("initrd");
+        fs::write(&initrd, &config.initrd)
+            .with_context(|| format!("cannot write {}", initrd.display()))?;
+        let ports = config
+            .forwards
+            .iter()
+            .map(|guest| Ok((free_port()?, *guest)))
+            .collect::<Result<Vec<_>>>()?;
+        let image = &config.kernel(&config.first)?.image;
+        let mut command = Command::new(config::QEMU);
+        command
+            .args(config.machine_arguments(accel::best(image)?))
+            .args(config::network_arguments(&ports))
+            .arg("-kernel")
+            .arg(image)
+            .arg("-initrd")
+            .arg(&initrd)
+            .arg("-append")
+            .arg(config.cmdline(&config.first, cmdline)?);
+        Ok(Self {
+            files,
+            disk,
+            ports,
+            command,
+        })
     }
 }
 
