@@ -2,12 +2,12 @@
 
 //! Sets that fill whole blocks: 51 sessions and 63 files fit into one.
 
-use crate::support::{
-    create, finish, is_available, kexec, power_on, preserve_new, retrieve, retrieve_contents,
-};
 use kernel::{
     host::{self, memfd},
     prelude::*,
+};
+use luo_simulation::{
+    create, finish, is_available, kexec, power_on, preserve_new, retrieve, retrieve_contents,
 };
 
 fn name(number: usize) -> String {
@@ -41,8 +41,8 @@ fn an_unwritable_answer_at_the_end_of_a_block_leaves_no_empty_block() {
     let probe = power_on();
     create_many(51);
     let pages = host::pages_in_use();
-    let device = crate::support::open_device().unwrap();
-    let call = crate::support::uapi::Call::create("more").unwritable();
+    let device = luo_simulation::open_device().unwrap();
+    let call = luo_simulation::uapi::Call::create("more").unwritable();
     assert_eq!(call.on(device), Err(EFAULT));
     assert_eq!(host::pages_in_use(), pages);
     kexec(probe);
@@ -89,7 +89,7 @@ fn a_refused_file_at_the_end_of_a_block_leaves_no_empty_block() {
     let file = memfd::create(b"refused").unwrap();
     let pages = host::pages_in_use();
     probe.refuse("preserve refused", EIO);
-    assert_eq!(crate::support::preserve(session, file, 63), Err(EIO));
+    assert_eq!(luo_simulation::preserve(session, file, 63), Err(EIO));
     assert_eq!(host::pages_in_use(), pages);
     kexec(probe);
     let session = retrieve("s").unwrap();

@@ -2,10 +2,6 @@
 
 //! The bytes that the next kernel finds are those that C writes for the same calls.
 
-use crate::support::{
-    create, image::number, image::Image, power_on_with, preserve_new, reboot, shared,
-    shared::Shared,
-};
 use kernel::{
     fs::File,
     host,
@@ -14,6 +10,10 @@ use kernel::{
     sync::aref::ARef,
 };
 use luo::host_api;
+use luo_simulation::{
+    create, image::number, image::Image, power_on_with, preserve_new, reboot, shared,
+    shared::Shared,
+};
 
 /// A handler whose handle for a file is the length of its contents, and another once it is frozen.
 struct Fixed(Module);

@@ -2,13 +2,13 @@
 
 //! Nothing that nobody has fetched is destroyed, except by FINISH.
 
-use crate::support::{
-    create, finish, is_available, kexec, open_device, power_on, preserve_new, probe::Probe,
-    retrieve, retrieve_contents, retrieve_fd,
-};
 use kernel::{
     host::{self, memfd},
     prelude::*,
+};
+use luo_simulation::{
+    create, finish, is_available, kexec, open_device, power_on, preserve_new, probe::Probe,
+    retrieve, retrieve_contents, retrieve_fd,
 };
 
 /// A kernel in which a session "s" waits, with the file "a" under 1 and "b" under 2.
@@ -49,7 +49,7 @@ fn an_agent_that_crashes_loses_nothing() {
     two_files();
     host::as_process(2, || {
         let device = open_device().unwrap();
-        let call = crate::support::uapi::Call::retrieve("s");
+        let call = luo_simulation::uapi::Call::retrieve("s");
         call.on(device).unwrap();
         retrieve_fd(call.fd(), 1).unwrap();
         host::exit();

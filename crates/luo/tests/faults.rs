@@ -2,16 +2,16 @@
 
 //! Answers that cannot be written, and memory that makes the kernel wait.
 
-use crate::support::{
-    create, is_available, kexec, open_device, power_on, preserve_new, probe::Probe, reboot,
-    retrieve, retrieve_contents, retrieve_fd, uapi::Call, ESHUTDOWN,
-};
 use kernel::{
     host::{
         self,
         user::{on_fault, Access},
     },
     prelude::*,
+};
+use luo_simulation::{
+    create, is_available, kexec, open_device, power_on, preserve_new, probe::Probe, reboot,
+    retrieve, retrieve_contents, retrieve_fd, uapi::Call, ESHUTDOWN,
 };
 use std::sync::{Arc, Mutex};
 
@@ -135,7 +135,7 @@ fn a_session_that_is_handed_over_while_its_creator_waits_arrives() {
     call.on(open_device().unwrap()).unwrap();
     assert_eq!(preserve_new(call.fd(), "late", 1), Err(ESHUTDOWN));
     host::kexec();
-    crate::support::boot(&[kernel::liveupdate::FileHandler::new(probe)]);
+    luo_simulation::boot(&[kernel::liveupdate::FileHandler::new(probe)]);
     assert!(is_available("s"));
 }
 

@@ -2,10 +2,10 @@
 
 //! What `/proc/PID/fdinfo` shows of sessions.
 
-use crate::support::{
+use kernel::{host, prelude::*};
+use luo_simulation::{
     create, finish, kexec, power_on, preserve_new, reboot, retrieve, retrieve_fd,
 };
-use kernel::{host, prelude::*};
 
 #[test]
 fn an_outgoing_session_shows_its_files() {

@@ -2,7 +2,13 @@
 
 //! State that several files share: preserved with the first, finished with the last.
 
-use crate::support::{
+use kernel::{
+    host,
+    liveupdate::{FileHandler, Flb, FlbOps},
+    prelude::*,
+};
+use luo::host_api;
+use luo_simulation::{
     boot, create, finish,
     image::number,
     image::Image,
@@ -12,12 +18,6 @@ use crate::support::{
     shared::{Shared, INCOMING, OUTGOING},
     ENODATA,
 };
-use kernel::{
-    host,
-    liveupdate::{FileHandler, Flb, FlbOps},
-    prelude::*,
-};
-use luo::host_api;
 
 struct World {
     probe: &'static Probe,

@@ -2,8 +2,8 @@
 
 //! A hand-over that fails leaves everything as it was.
 
-use crate::support::{create, kexec, power_on, preserve_new, reboot, retrieve, retrieve_contents};
 use kernel::{host, prelude::*};
+use luo_simulation::{create, kexec, power_on, preserve_new, reboot, retrieve, retrieve_contents};
 
 #[test]
 fn a_file_that_refuses_has_all_others_unfrozen_the_last_first() {

@@ -2,13 +2,13 @@
 
 //! Between a successful hand-over and the jump, nothing changes any more, and nobody waits.
 
-use crate::support::{
-    boot, create, finish, kexec, open_device, power_on, preserve, preserve_new, reboot, retrieve,
-    retrieve_contents, retrieve_fd, uapi::Call, ESHUTDOWN,
-};
 use kernel::{
     host::{self, memfd},
     liveupdate::FileHandler,
+};
+use luo_simulation::{
+    boot, create, finish, kexec, open_device, power_on, preserve, preserve_new, reboot, retrieve,
+    retrieve_contents, retrieve_fd, uapi::Call, ESHUTDOWN,
 };
 
 #[test]

@@ -2,13 +2,13 @@
 
 //! Handlers come and go with their modules.
 
-use crate::support::{create, kexec, power_on, preserve_new, probe::Probe, retrieve};
 use kernel::{
     host,
     liveupdate::{FileHandler, FileOps},
     prelude::*,
 };
 use luo::host_api;
+use luo_simulation::{create, kexec, power_on, preserve_new, probe::Probe, retrieve};
 
 #[test]
 fn a_compatibility_string_has_one_handler() {
@@ -42,7 +42,7 @@ fn an_incoming_session_holds_the_modules_of_its_files_once_it_is_read() {
     let before = probe.module().refs();
     let session = retrieve("s").unwrap();
     assert_eq!(probe.module().refs(), before + 1);
-    crate::support::finish(session).unwrap();
+    luo_simulation::finish(session).unwrap();
     assert_eq!(probe.module().refs(), before);
 }
 

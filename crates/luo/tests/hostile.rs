@@ -2,13 +2,13 @@
 
 //! What the previous kernel wrote may be anything. What is broken is leaked, never used.
 
-use crate::support::{
+use kernel::{host, liveupdate::FileHandler, prelude::*};
+use luo::host_api;
+use luo_simulation::{
     boot, create, finish,
     image::{number, set, Image},
     is_available, open_device, power_on, preserve_new, reboot, retrieve, retrieve_contents,
 };
-use kernel::{host, liveupdate::FileHandler, prelude::*};
-use luo::host_api;
 use std::cell::Cell;
 
 /// Hands a small set over, lets `corrupt` at it, and boots the next kernel.

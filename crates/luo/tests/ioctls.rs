@@ -3,13 +3,13 @@
 //! Errnos, and the order of the checks that choose them: number, size, command, direction of the
 //! session, smallest size, contents.
 
-use crate::support::{
-    create, finish, kexec, open_device, power_on, preserve, preserve_new, retrieve, retrieve_fd,
-    uapi::{self, with_name, with_token, Call},
-};
 use kernel::{
     host::{self, memfd},
     prelude::*,
+};
+use luo_simulation::{
+    create, finish, kexec, open_device, power_on, preserve, preserve_new, retrieve, retrieve_fd,
+    uapi::{self, with_name, with_token, Call},
 };
 
 /// An address at which nothing is mapped.

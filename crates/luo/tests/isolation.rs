@@ -2,12 +2,12 @@
 
 //! What is wrong with one session does not concern the others.
 
-use crate::support::{
+use kernel::{host, liveupdate::FileHandler, prelude::*};
+use luo::host_api;
+use luo_simulation::{
     create, finish, is_available, kexec_with, power_on, preserve_new, probe::Probe, reboot,
     retrieve, retrieve_contents,
 };
-use kernel::{host, liveupdate::FileHandler, prelude::*};
-use luo::host_api;
 
 /// The sessions "old" and "mixed" have a file of a handler that the next kernel does not have at
 /// first, "good" has not. Gives that handler.

@@ -2,15 +2,15 @@
 
 //! A kexec that would lose something is refused before anything is frozen.
 
-use crate::support::{
-    create, finish, is_available, kexec, open_device, power_on, preserve_new, reboot, retrieve,
-    retrieve_fd,
-};
 use kernel::{
     host::{self, Image},
     prelude::*,
 };
 use luo::host_api;
+use luo_simulation::{
+    create, finish, is_available, kexec, open_device, power_on, preserve_new, reboot, retrieve,
+    retrieve_fd,
+};
 
 /// In C, a second kexec drops every session that nobody has retrieved, without a word.
 #[test]
@@ -73,6 +73,6 @@ fn an_image_without_handover_data_is_fine_without_sessions() {
     host::load_image(Image::WithoutHandover);
     assert_eq!(host_api::reboot(), Ok(()));
     host::kexec();
-    crate::support::boot(&[kernel::liveupdate::FileHandler::new(probe)]);
+    luo_simulation::boot(&[kernel::liveupdate::FileHandler::new(probe)]);
     assert_eq!(open_device().map(drop), Ok(()));
 }

@@ -3,8 +3,6 @@
 //! Properties of LUO that its users rely on, checked from outside: by ioctls, by what the log and
 //! `fdinfo` say, and by the bytes that the next kernel finds.
 
-mod support;
-
 mod blocks;
 mod bytes;
 mod checkout;

@@ -2,16 +2,16 @@
 
 //! Out of memory at every possible point: nothing has changed then, and a repeat succeeds.
 
-use crate::support::{
-    create, finish, kexec, open_device, power_on, power_on_with, preserve, probe::Probe, retrieve,
-    retrieve_contents, retrieve_fd, shared::Shared,
-};
 use kernel::{
     host::{self, memfd},
     liveupdate::{FileHandler, Flb},
     prelude::*,
 };
 use luo::host_api;
+use luo_simulation::{
+    create, finish, kexec, open_device, power_on, power_on_with, preserve, probe::Probe, retrieve,
+    retrieve_contents, retrieve_fd, shared::Shared,
+};
 
 /// Lets every allocation of `attempt` fail in turn until it succeeds; `unchanged` is what must be
 /// the same after each failure.
@@ -96,7 +96,7 @@ fn reboot() {
     create("s").unwrap();
     kexec(probe);
     fail_everywhere(
-        || match crate::support::reboot() {
+        || match luo_simulation::reboot() {
             Err(EBUSY) => Ok(()),
             result => result,
         },
@@ -116,10 +116,10 @@ fn freezing_needs_none() {
         }
     }
     host::fail_allocation(Some(0));
-    assert_eq!(crate::support::reboot(), Ok(()));
+    assert_eq!(luo_simulation::reboot(), Ok(()));
     assert!(host::fail_allocation(None), "no allocation was tried");
     host::kexec();
-    crate::support::boot(&[FileHandler::new(probe)]);
+    luo_simulation::boot(&[FileHandler::new(probe)]);
     assert!(retrieve("59").is_ok());
 }
 

@@ -2,14 +2,14 @@
 
 //! What is preserved comes back.
 
-use crate::support::{
-    create, finish, kexec, power_on, preserve, preserve_new, retrieve, retrieve_contents,
-    retrieve_fd, uapi::Call,
-};
 use kernel::{
     host::{self, memfd},
     liveupdate::fget,
     prelude::*,
+};
+use luo_simulation::{
+    create, finish, kexec, power_on, preserve, preserve_new, retrieve, retrieve_contents,
+    retrieve_fd, uapi::Call,
 };
 
 #[test]

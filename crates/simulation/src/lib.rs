@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A machine with LUO on it, and what a program does there.
+//! A simulated machine with LUO on it, and what a program does there: the vocabulary of every test that runs LUO in user
+//! space.
 
-pub(crate) mod image;
-pub(crate) mod probe;
-pub(crate) mod shared;
-pub(crate) mod uapi;
+pub mod image;
+pub mod probe;
+pub mod shared;
+pub mod uapi;
 
 use kernel::{
-    host::{self, memfd, Image},
+    host::{self, Image, memfd},
     liveupdate::FileHandler,
     prelude::*,
 };
@@ -17,19 +18,19 @@ use probe::Probe;
 use uapi::Call;
 
 /// "Cannot send after transport endpoint shutdown".
-pub(crate) const ESHUTDOWN: Error = Error::from_errno(-108);
+pub const ESHUTDOWN: Error = Error::from_errno(-108);
 /// "No data available".
-pub(crate) const ENODATA: Error = Error::from_errno(-61);
+pub const ENODATA: Error = Error::from_errno(-61);
 
 /// Powers a machine on that has LUO, and a handler for memfds whose calls are recorded.
-pub(crate) fn power_on() -> &'static Probe {
+pub fn power_on() -> &'static Probe {
     let probe = Probe::new("probe-v1");
     power_on_with(&[FileHandler::new(probe)]);
     probe
 }
 
 /// Powers a machine on that has LUO and these handlers.
-pub(crate) fn power_on_with(handlers: &[FileHandler]) {
+pub fn power_on_with(handlers: &[FileHandler]) {
     // The thread may have served another test: nothing of that is left.
     host::load_image(Image::WithoutHandover);
     host::kexec();
@@ -37,7 +38,7 @@ pub(crate) fn power_on_with(handlers: &[FileHandler]) {
 }
 
 /// Boots the kernel that is there, up to the state in which programs can run.
-pub(crate) fn boot(handlers: &[FileHandler]) {
+pub fn boot(handlers: &[FileHandler]) {
     host_api::boot().unwrap();
     for handler in handlers {
         host_api::register_file_handler(*handler).unwrap();
@@ -45,25 +46,25 @@ pub(crate) fn boot(handlers: &[FileHandler]) {
 }
 
 /// Loads the next kernel and asks for it, as `reboot(LINUX_REBOOT_CMD_KEXEC)` does.
-pub(crate) fn reboot() -> Result {
+pub fn reboot() -> Result {
     host::load_image(Image::WithHandover);
     host_api::reboot()
 }
 
 /// Goes on to the next kernel, which has these handlers.
-pub(crate) fn kexec_with(handlers: &[FileHandler]) {
+pub fn kexec_with(handlers: &[FileHandler]) {
     reboot().unwrap();
     host::kexec();
     boot(handlers);
 }
 
 /// Goes on to the next kernel, which has this handler.
-pub(crate) fn kexec(probe: &'static Probe) {
+pub fn kexec(probe: &'static Probe) {
     kexec_with(&[FileHandler::new(probe)]);
 }
 
 /// Opens the device.
-pub(crate) fn open_device() -> Result<i32> {
+pub fn open_device() -> Result<i32> {
     host::open(c"liveupdate")
 }
 
@@ -75,42 +76,42 @@ fn device_call(call: &Call) -> Result {
     result
 }
 
-/// CREATE_SESSION.
-pub(crate) fn create(name: &str) -> Result<i32> {
+/// `CREATE_SESSION`.
+pub fn create(name: &str) -> Result<i32> {
     let call = Call::create(name);
     device_call(&call)?;
     Ok(call.fd())
 }
 
-/// RETRIEVE_SESSION.
-pub(crate) fn retrieve(name: &str) -> Result<i32> {
+/// `RETRIEVE_SESSION`.
+pub fn retrieve(name: &str) -> Result<i32> {
     let call = Call::retrieve(name);
     device_call(&call)?;
     Ok(call.fd())
 }
 
-/// PRESERVE_FD.
-pub(crate) fn preserve(session: i32, fd: i32, token: u64) -> Result {
+/// `PRESERVE_FD`.
+pub fn preserve(session: i32, fd: i32, token: u64) -> Result {
     Call::preserve_fd(fd, token).on(session)
 }
 
-/// PRESERVE_FD of a new memfd that holds `contents`, and is closed then.
-pub(crate) fn preserve_new(session: i32, contents: &str, token: u64) -> Result {
+/// `PRESERVE_FD` of a new memfd that holds `contents`, and is closed then.
+pub fn preserve_new(session: i32, contents: &str, token: u64) -> Result {
     let fd = memfd::create(contents.as_bytes())?;
     let result = preserve(session, fd, token);
     host::close(fd).unwrap();
     result
 }
 
-/// RETRIEVE_FD.
-pub(crate) fn retrieve_fd(session: i32, token: u64) -> Result<i32> {
+/// `RETRIEVE_FD`.
+pub fn retrieve_fd(session: i32, token: u64) -> Result<i32> {
     let call = Call::retrieve_fd(token);
     call.on(session)?;
     Ok(call.fd())
 }
 
-/// RETRIEVE_FD, and what the memfd then holds.
-pub(crate) fn retrieve_contents(session: i32, token: u64) -> Result<String> {
+/// `RETRIEVE_FD`, and what the memfd then holds.
+pub fn retrieve_contents(session: i32, token: u64) -> Result<String> {
     let fd = retrieve_fd(session, token)?;
     let contents = memfd::read(fd).unwrap();
     host::close(fd).unwrap();
@@ -118,12 +119,12 @@ pub(crate) fn retrieve_contents(session: i32, token: u64) -> Result<String> {
 }
 
 /// FINISH.
-pub(crate) fn finish(session: i32) -> Result {
+pub fn finish(session: i32) -> Result {
     Call::finish().on(session)
 }
 
 /// Whether the session is there: retrieved by nobody, and waiting.
-pub(crate) fn is_available(name: &str) -> bool {
+pub fn is_available(name: &str) -> bool {
     match retrieve(name) {
         Ok(session) => {
             host::close(session).unwrap();

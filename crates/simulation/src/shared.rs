@@ -9,13 +9,14 @@ use kernel::{
 use std::sync::Mutex;
 
 /// What [`Shared`] hands to the next kernel.
-pub(crate) const DATA: u64 = 0xF1B;
-/// The live object in the kernel that preserves, and in the one that retrieves.
-pub(crate) const OUTGOING: FlbObject = FlbObject(0xA11);
-pub(crate) const INCOMING: FlbObject = FlbObject(0xA12);
+pub const DATA: u64 = 0xF1B;
+/// The live object in the kernel that preserves.
+pub const OUTGOING: FlbObject = FlbObject(0xA11);
+/// The live object in the kernel that retrieves.
+pub const INCOMING: FlbObject = FlbObject(0xA12);
 
 /// The FLB.
-pub(crate) struct Shared {
+pub struct Shared {
     compatible: &'static str,
     module: Module,
     calls: Mutex<Vec<&'static str>>,
@@ -24,7 +25,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// With this compatibility string.
-    pub(crate) fn new(compatible: &'static str) -> &'static Self {
+    pub fn new(compatible: &'static str) -> &'static Self {
         Box::leak(Box::new(Self {
             compatible,
             module: Module::default(),
@@ -34,12 +35,12 @@ impl Shared {
     }
 
     /// The calls since the last time.
-    pub(crate) fn calls(&self) -> Vec<&'static str> {
+    pub fn calls(&self) -> Vec<&'static str> {
         core::mem::take(&mut *self.calls.lock().unwrap())
     }
 
     /// Refuses `call`, until further notice.
-    pub(crate) fn refuse(&self, call: &'static str, with: Error) {
+    pub fn refuse(&self, call: &'static str, with: Error) {
         *self.refusal.lock().unwrap() = Some((call, with));
     }
 

@@ -12,7 +12,7 @@ use kernel::{
 use std::sync::Mutex;
 
 /// The handler. A file goes by its contents, one that is not there by its handle.
-pub(crate) struct Probe {
+pub struct Probe {
     memfd: memfd::Handler,
     calls: Mutex<Vec<String>>,
     refusals: Mutex<Vec<(String, Error)>>,
@@ -20,7 +20,7 @@ pub(crate) struct Probe {
 
 impl Probe {
     /// With this compatibility string.
-    pub(crate) fn new(compatible: &'static str) -> &'static Self {
+    pub fn new(compatible: &'static str) -> &'static Self {
         Box::leak(Box::new(Self {
             memfd: memfd::Handler::new(compatible),
             calls: Mutex::default(),
@@ -29,17 +29,17 @@ impl Probe {
     }
 
     /// The calls since the last time.
-    pub(crate) fn calls(&self) -> Vec<String> {
+    pub fn calls(&self) -> Vec<String> {
         core::mem::take(&mut *self.calls.lock().unwrap())
     }
 
     /// Refuses a call, such as "freeze a", until further notice.
-    pub(crate) fn refuse(&self, call: &str, with: Error) {
+    pub fn refuse(&self, call: &str, with: Error) {
         self.refusals.lock().unwrap().push((call.to_owned(), with));
     }
 
     /// Refuses nothing any more.
-    pub(crate) fn relent(&self) {
+    pub fn relent(&self) {
         self.refusals.lock().unwrap().clear();
     }
 
