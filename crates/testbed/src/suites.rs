@@ -12,7 +12,16 @@ mod handover;
 mod interface;
 mod upstream;
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    num::NonZero,
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -21,6 +30,9 @@ use crate::{
     report::Report,
     scenario::{self, Flavor, Lab, Scenario},
 };
+
+/// More machines side by side would want more memory than a small host has.
+const MOST_MACHINES: usize = 4;
 
 /// What the suites run on. Without one of the kernels the scenarios that need it are left out.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +96,8 @@ impl Kernels {
     }
 }
 
-/// Runs every scenario that the kernels and the filter allow, one after the other; prints a line for each.
+/// Runs every scenario that the kernels and the filter allow, as many side by side as the host has processors; prints a line
+/// for each as it ends.
 ///
 /// # Errors
 /// When nothing can be run at all. What fails in a scenario is in the report.
@@ -110,14 +123,31 @@ pub fn run(kernels: &Kernels, options: &Options) -> Result<Report> {
         "no scenario's name contains \"{filter}\""
     );
     let lab = kernels.lab(options)?;
-    let mut report = Report::default();
-    for scenario in &scenarios {
-        let started = Instant::now();
-        let result = scenario::run(scenario, &lab);
-        report.add(&scenario.name, result, started.elapsed());
-    }
+    let report = Mutex::new(Report::default());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let started = Instant::now();
+            let result = scenario::run(scenario, &lab);
+            let mut report = report.lock().expect("adding a line does not panic");
+            report.add(&scenario.name, result, started.elapsed());
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..machines_at_once().min(scenarios.len()) {
+            scope.spawn(work);
+        }
+    });
+    let report = report.into_inner().expect("no thread has panicked");
     eprintln!("{report}");
     Ok(report)
+}
+
+/// A machine has two processors, but hardly ever uses both.
+fn machines_at_once() -> usize {
+    thread::available_parallelism()
+        .map_or(1, NonZero::get)
+        .min(MOST_MACHINES)
 }
 
 /// Every scenario that these kernels can run.
