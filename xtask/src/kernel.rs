@@ -66,13 +66,15 @@ pub enum Series {
 }
 
 /// What a kernel is for; each has its own build folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
-    /// The usual one.
+    /// The usual one
     Plain,
-    /// With lockdep, KASAN, kmemleak and other checks.
-    Debug,
+    /// With lockdep, kmemleak and other checks that cost little
+    Lockdep,
+    /// With KASAN, too: slow to build and slow to run
+    Kasan,
 }
 
 /// Where the source comes from.
@@ -151,7 +153,8 @@ impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Plain => "plain",
-            Self::Debug => "debug",
+            Self::Lockdep => "lockdep",
+            Self::Kasan => "kasan",
         })
     }
 }

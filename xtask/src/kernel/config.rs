@@ -52,10 +52,15 @@ impl Options {
     /// Reads the fragments for a request.
     pub fn load(request: &KernelRequest) -> Result<Self> {
         let folder = repo::linux().join("config");
-        let mut ours = vec![read_fragment(&folder.join("guest.config"))?];
-        if request.variant == Variant::Debug {
-            ours.push(read_fragment(&folder.join("debug.config"))?);
-        }
+        let files: &[&str] = match request.variant {
+            Variant::Plain => &["guest.config"],
+            Variant::Lockdep => &["guest.config", "lockdep.config"],
+            Variant::Kasan => &["guest.config", "lockdep.config", "kasan.config"],
+        };
+        let ours = files
+            .iter()
+            .map(|file| read_fragment(&folder.join(file)))
+            .collect::<Result<_>>()?;
         let users = request
             .fragments
             .iter()

@@ -33,9 +33,9 @@ impl Toolchain {
         let bindgen = bindgen::installed(cache).context("bindgen is not in the cache")?;
         let path = format!("{}:{SYSTEM_PATH}", bindgen.display());
         let (compilers, vars): (&[&str], &[&str]) = match variant {
-            Variant::Plain => (&["gcc", "ld"], &["CC=gcc"]),
+            Variant::Plain | Variant::Lockdep => (&["gcc", "ld"], &["CC=gcc"]),
             // Linux allows KASAN beside Rust only when clang compiles the C.
-            Variant::Debug => (&["clang-19", "ld.lld-19"], &["LLVM=-19"]),
+            Variant::Kasan => (&["clang-19", "ld.lld-19"], &["LLVM=-19"]),
         };
         let mut make_vars = vec![
             "ARCH=x86".to_owned(),

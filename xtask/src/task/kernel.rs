@@ -16,9 +16,9 @@ pub struct Kernel {
     /// The implementation of the Live Update Orchestrator
     #[arg(long, value_enum, default_value = "rust")]
     flavor: Flavor,
-    /// Build with lockdep, KASAN, kmemleak and other checks
-    #[arg(long)]
-    debug: bool,
+    /// What the kernel is for
+    #[arg(long, value_enum, default_value = "plain")]
+    variant: Variant,
     #[command(flatten)]
     source: SourceArgs,
     /// Print a description of the image as JSON instead of its path
@@ -87,12 +87,7 @@ impl SourceArgs {
 impl Kernel {
     /// Runs the command.
     pub fn run(&self) -> Result<()> {
-        let variant = if self.debug {
-            Variant::Debug
-        } else {
-            Variant::Plain
-        };
-        let image = kernel::build(&self.source.request(self.flavor, variant)?)?;
+        let image = kernel::build(&self.source.request(self.flavor, self.variant)?)?;
         if self.json {
             println!("{}", serde_json::to_string(&image)?);
         } else {

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::kernel::Variant;
 use crate::repo;
 use crate::task::kernel::SourceArgs;
 use crate::task::tidy::show;
@@ -26,9 +27,9 @@ pub struct Test {
     /// Only tests whose name contains this text, and no checks of the text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// The suites on our kernel with lockdep, KASAN and kmemleak, too: slow to build and slow to run
-    #[arg(long, conflicts_with = "quick")]
-    debug: bool,
+    /// The suites on kernels of this variant only [default: plain on 7.2, lockdep on 7.3]
+    #[arg(long, value_enum, conflicts_with = "quick")]
+    variant: Option<Variant>,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -74,7 +75,7 @@ impl Test {
         if !self.quick {
             tally.add(suites::run(
                 &self.source,
-                self.debug,
+                self.variant,
                 self.filter.as_deref(),
             )?);
         }

@@ -23,9 +23,9 @@ pub struct Vm {
     /// Build the other implementation too, to go into it
     #[arg(long)]
     both: bool,
-    /// Boot the kernel with lockdep, KASAN, kmemleak and other checks
-    #[arg(long)]
-    debug: bool,
+    /// What the kernels are for
+    #[arg(long, value_enum, default_value = "plain")]
+    variant: Variant,
     /// A program of this machine to take along, with its libraries; may be given more than once
     #[arg(long = "program", value_name = "PATH")]
     programs: Vec<PathBuf>,
@@ -53,12 +53,7 @@ impl Vm {
     }
 
     fn kernel(&self, flavor: Flavor) -> Result<Kernel> {
-        let variant = if self.debug {
-            Variant::Debug
-        } else {
-            Variant::Plain
-        };
-        let image = kernel::build(&self.source.request(flavor, variant)?)?;
+        let image = kernel::build(&self.source.request(flavor, self.variant)?)?;
         Ok(Kernel {
             name: flavor.to_string(),
             image: image.bzimage,

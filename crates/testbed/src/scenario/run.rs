@@ -56,16 +56,7 @@ impl Lab {
         let log = log_path(&self.logs, about);
         let mut config = MachineConfig::new(kernels, first.name(), self.initrd.clone(), log);
         config.extra_cmdline.clone_from(&self.extra_cmdline);
-        if config
-            .kernels
-            .iter()
-            .any(|kernel| debug::is_debug(&kernel.image))
-        {
-            config.patience = debug::PATIENCE;
-            config.memory_mib = debug::MEMORY_MIB;
-            config.held_back_kib = debug::QUARANTINE_KIB;
-            config.extra_cmdline = format!("{} {}", debug::CMDLINE, config.extra_cmdline);
-        }
+        debug::adapt(&mut config);
         Ok(config)
     }
 }

@@ -29,36 +29,41 @@ struct Round {
     flavors: Vec<Flavor>,
 }
 
-/// The rounds of a test: on the source that was asked for, or else on all that are supported.
-///
-/// With the debugging aids only ours is run: what C does wrong is known and judged in the plain round.
-fn rounds(source: &SourceArgs, debug: bool) -> Vec<Round> {
+/// The rounds of a test: on the source and the variant that were asked for, or else on every series that is supported, one as
+/// people run it and one under lockdep. A build costs minutes, so not every series has every variant by itself.
+fn rounds(source: &SourceArgs, variant: Option<Variant>) -> Vec<Round> {
     let sources = if source.is_given() {
-        vec![source.clone()]
+        vec![(source.clone(), Variant::Plain)]
     } else {
-        [Series::V7_2, Series::V7_3].map(SourceArgs::of).into()
+        vec![
+            (SourceArgs::of(Series::V7_2), Variant::Plain),
+            (SourceArgs::of(Series::V7_3), Variant::Lockdep),
+        ]
     };
-    let plain = sources.iter().map(|source| Round {
-        source: source.clone(),
-        variant: Variant::Plain,
-        flavors: vec![Flavor::C, Flavor::Rust],
-    });
-    let debugged = sources.iter().take(usize::from(debug)).map(|source| Round {
-        source: source.clone(),
-        variant: Variant::Debug,
-        flavors: vec![Flavor::Rust],
-    });
-    plain.chain(debugged).collect()
+    let round = |(source, usual)| {
+        let variant = variant.unwrap_or(usual);
+        // Under KASAN only ours is run: what C does wrong is known and judged without.
+        let flavors = match variant {
+            Variant::Kasan => vec![Flavor::Rust],
+            Variant::Plain | Variant::Lockdep => vec![Flavor::C, Flavor::Rust],
+        };
+        Round {
+            source,
+            variant,
+            flavors,
+        }
+    };
+    sources.into_iter().map(round).collect()
 }
 
 /// Builds the kernels and runs the suites on them, or those scenarios whose name contains `filter`.
 ///
 /// A kernel that cannot be built counts as one test that failed.
-pub fn run(source: &SourceArgs, debug: bool, filter: Option<&str>) -> Result<Tally> {
+pub fn run(source: &SourceArgs, variant: Option<Variant>, filter: Option<&str>) -> Result<Tally> {
     let cache = Cache::locate()?;
     setup::ensure(&cache, &[Need::Kernel, Need::Machine, Need::Demo])?;
     let mut tally = Tally::default();
-    for round in rounds(source, debug) {
+    for round in rounds(source, variant) {
         if round.scenarios(filter) == 0 && !round.shows(filter) {
             continue;
         }
