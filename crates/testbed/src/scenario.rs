@@ -104,6 +104,8 @@ pub struct Scenario {
     pub actions: Vec<Action>,
     /// Parts of lines that would be trouble, but belong here.
     pub expected_trouble: Vec<&'static str>,
+    /// The scenario tests the test bed: it passes when it fails with this in the error.
+    pub must_fail_with: Option<&'static str>,
 }
 
 impl Scenario {
@@ -115,7 +117,15 @@ impl Scenario {
             judged: first,
             actions,
             expected_trouble: Vec::new(),
+            must_fail_with: None,
         }
+    }
+
+    /// The scenario has to fail, with this in the error.
+    #[must_use]
+    pub fn failing_with(mut self, symptom: &'static str) -> Self {
+        self.must_fail_with = Some(symptom);
+        self
     }
 
     /// Trouble of this kind belongs to the scenario.

@@ -4,12 +4,14 @@
 //! - `upstream`: the selftests of the kernel tree, unmodified, and its FLB test;
 //! - `interface`: errnos and their order, memory accounts, failures: the same on both implementations;
 //! - `handover`: from each implementation to each;
-//! - `defects`: what C gets wrong, seen on C and absent on ours.
+//! - `defects`: what C gets wrong, seen on C and absent on ours;
+//! - `testbed`: what the test bed has to notice, and does.
 
 mod defects;
 mod defects_probe;
 mod handover;
 mod interface;
+mod testbed;
 mod upstream;
 
 use std::{
@@ -165,6 +167,7 @@ pub fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
         scenarios.extend(defects::all(flavor));
         scenarios.extend(defects_probe::all(flavor));
     }
+    scenarios.extend(flavors.last().into_iter().flat_map(|&it| testbed::all(it)));
     scenarios
 }
 

@@ -66,6 +66,18 @@ impl Lab {
 /// # Errors
 /// The first step that went wrong, or trouble in the log; names the log file.
 pub fn run(scenario: &Scenario, lab: &Lab) -> Result<usize> {
+    let result = play(scenario, lab);
+    let Some(symptom) = scenario.must_fail_with else {
+        return result;
+    };
+    match result {
+        Ok(_) => bail!("it passes, though it should fail with \"{symptom}\""),
+        Err(error) if format!("{error:#}").contains(symptom) => Ok(0),
+        Err(error) => Err(error.context(format!("fails, but not with \"{symptom}\""))),
+    }
+}
+
+fn play(scenario: &Scenario, lab: &Lab) -> Result<usize> {
     let config = lab.machine(&scenario.name, &scenario.flavors(), scenario.first)?;
     let log = config.log.clone();
     let mut stage = Stage::start(config, scenario)?;
@@ -288,17 +300,17 @@ impl<'a> Stage<'a> {
 
     /// The console from the beginning, and the running kernel's own log with its levels.
     fn check_log(&mut self) -> Result<()> {
+        let log = self.kernel_log()?;
         let lines = self.machine.console().lines();
-        let texts = lines.iter().map(|line| line.text.as_str());
+        let console = lines.iter().map(|line| line.text.as_str());
+        // The console's last lines may still be on their way.
+        let texts = console.chain(log.iter().map(|line| line.text.as_str()));
         let trouble = watch::unexpected(texts, &self.scenario.expected_trouble);
         ensure!(
             trouble.is_empty(),
             "trouble in the kernel's log:\n    {}",
             trouble.join("\n    ")
         );
-        let Ok(Reply::Log(log)) = self.call(Op::Dmesg)? else {
-            bail!("cannot read the kernel's log")
-        };
         let complaints: Vec<_> = log
             .iter()
             .filter(|line| is_complaint(line, &self.scenario.expected_trouble))
