@@ -2,16 +2,18 @@
 
 //! The suites of the test bed, on the kernels that they need.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use luo_testbed::demo::{self, DemoOptions};
 use luo_testbed::report::Report;
 use luo_testbed::suites::{self, Kernels, Options};
 
 use crate::cache::Cache;
-use crate::kernel::{self, Flavor, Series, Variant, selftests};
+use crate::kernel::{self, Flavor, KernelImage, Series, Variant, selftests};
+use crate::repo;
 use crate::setup::{self, Need};
 use crate::task::kernel::SourceArgs;
 use crate::task::test::Tally;
@@ -20,6 +22,8 @@ use crate::task::test::Tally;
 const DEMO: &str = "demo/memcached on rust";
 /// As many keys as the demonstration promises.
 const KEYS: u32 = 200_000;
+/// What the check of the exported symbols is called among the tests.
+const EXPORTS: &str = "kernel/modules can call the entry points of rust";
 
 /// One run of the suites.
 #[derive(Clone, Debug)]
@@ -64,12 +68,12 @@ pub fn run(source: &SourceArgs, variant: Option<Variant>, filter: Option<&str>) 
     setup::ensure(&cache, &[Need::Kernel, Need::Machine, Need::Demo])?;
     let mut tally = Tally::default();
     for round in rounds(source, variant) {
-        if round.scenarios(filter) == 0 && !round.shows(filter) {
+        if round.scenarios(filter) == 0 && !round.shows(filter) && !round.has_modules(filter) {
             continue;
         }
         match round.kernels() {
-            Ok((version, kernels)) => {
-                let report = round.run(&cache, &version, &kernels, filter)?;
+            Ok((ours, kernels)) => {
+                let report = round.run(&cache, &ours, &kernels, filter)?;
                 tally.add(Tally {
                     passed: report.passed(),
                     failed: report.failed(),
@@ -102,14 +106,20 @@ impl Round {
         self.variant == Variant::Plain && filter.is_none_or(|text| DEMO.contains(text))
     }
 
+    /// Whether its kernels support modules, and exporting a symbol does something: see lockdep.config.
+    fn has_modules(&self, filter: Option<&str>) -> bool {
+        self.variant != Variant::Plain && filter.is_none_or(|text| EXPORTS.contains(text))
+    }
+
     fn run(
         &self,
         cache: &Cache,
-        version: &str,
+        ours: &KernelImage,
         kernels: &Kernels,
         filter: Option<&str>,
     ) -> Result<Report> {
         let scenarios = self.scenarios(filter);
+        let version = &ours.version;
         eprintln!(
             "\nLinux {version}, {} kernels: {scenarios} scenarios",
             self.variant
@@ -125,33 +135,57 @@ impl Round {
             };
             report = suites::run(kernels, &options)?;
         }
-        if self.shows(filter)
-            && let Some(rust) = &kernels.rust
-        {
+        if self.has_modules(filter) {
             let started = Instant::now();
-            report.add(DEMO, show(rust, logs), started.elapsed());
+            report.add(EXPORTS, exports(ours), started.elapsed());
+        }
+        if self.shows(filter) {
+            let started = Instant::now();
+            report.add(DEMO, show(&ours.bzimage, logs), started.elapsed());
         }
         Ok(report)
     }
 
-    /// Builds the kernels, and gives the version of Linux that they are.
-    fn kernels(&self) -> Result<(String, Kernels)> {
-        let mut kernels = Kernels::default();
-        let mut version = String::new();
-        for &flavor in &self.flavors {
-            let image = kernel::build(&self.source.request(flavor, self.variant)?)?;
+    /// Builds the kernels; gives ours by itself, too.
+    fn kernels(&self) -> Result<(KernelImage, Kernels)> {
+        let build = |flavor| kernel::build(&self.source.request(flavor, self.variant)?);
+        let c = if self.flavors.contains(&Flavor::C) {
+            Some(build(Flavor::C)?.bzimage)
+        } else {
+            None
+        };
+        let ours = build(Flavor::Rust)?;
+        let kernels = Kernels {
+            c,
+            rust: Some(ours.bzimage.clone()),
             // Both flavors come from one tree.
-            if kernels.selftests.is_empty() {
-                kernels.selftests = selftests::selftests(&image)?;
-            }
-            match flavor {
-                Flavor::C => kernels.c = Some(image.bzimage),
-                Flavor::Rust => kernels.rust = Some(image.bzimage),
-            }
-            version = image.version;
-        }
-        Ok((version, kernels))
+            selftests: selftests::selftests(&ours)?,
+        };
+        Ok((ours, kernels))
     }
+}
+
+/// Looks for every symbol that the overlay exports in the table for modules.
+fn exports(image: &KernelImage) -> Result<usize> {
+    let read = |path: &Path| {
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let source = read(&repo::linux().join("kernel/liveupdate/luo_exports.c"))?;
+    let map = read(&image.system_map)?;
+    let exported: Vec<_> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("EXPORT_SYMBOL_GPL(")?.strip_suffix(");"))
+        .collect();
+    ensure!(!exported.is_empty(), "the overlay exports nothing");
+    for name in exported {
+        let entry = format!(" __ksymtab_{name}");
+        ensure!(
+            map.lines().any(|line| line.ends_with(&entry)),
+            "{name} is not exported, says {}",
+            image.system_map.display()
+        );
+    }
+    Ok(0)
 }
 
 /// Runs the demonstration on a kernel of ours; what is lost is an error.
