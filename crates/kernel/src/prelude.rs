@@ -5,7 +5,7 @@
 pub use crate::{
     alloc::{GFP_KERNEL, KBox, KVVec, KVec},
     error::{Error, Result, code::*},
-    pr_err, pr_info, pr_warn,
+    fmt, pr_err, pr_info, pr_warn,
     uaccess::UserPtr,
 };
 pub use core::{

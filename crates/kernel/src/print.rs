@@ -30,3 +30,9 @@ macro_rules! pr_warn {
 macro_rules! pr_info {
     ($($arg:tt)*) => { $crate::print::call_printk("info", ::core::format_args!($($arg)*)) };
 }
+
+/// Arguments for [`write_fmt`](fmt::Formatter::write_fmt). In the kernel `write!` cannot print the kernel's own types.
+#[macro_export]
+macro_rules! fmt {
+    ($($arg:tt)*) => { ::core::format_args!($($arg)*) };
+}

@@ -54,6 +54,20 @@ impl World {
     }
 }
 
+#[test]
+fn the_incoming_life_is_shown() {
+    let world = World::two_files_waiting();
+    let shown = || host_api::show_incoming().unwrap();
+    assert!(shown().contains("\nflb 'shared-v1': 2 files, waiting\n"));
+    host_api::flb_get_incoming(world.flb).unwrap();
+    assert!(shown().contains("\nflb 'shared-v1': 2 files, retrieved\n"));
+    finish(retrieve("s").unwrap()).unwrap();
+    assert!(shown().contains("\nflb 'shared-v1': 0 files, retrieved\n"));
+    host_api::flb_put_incoming(world.flb).unwrap();
+    assert!(shown().contains("\nflb 'shared-v1': 0 files, finished\n"));
+    assert!(!shown().contains("session"));
+}
+
 /// The count of the only FLB that is handed over.
 fn handed_over_count() -> u64 {
     let image = Image::find();

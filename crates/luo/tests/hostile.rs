@@ -133,3 +133,25 @@ fn an_empty_last_block_is_no_reason_to_refuse() {
     assert!(is_available("50"));
     assert_eq!(retrieve("51"), Err(ENOENT));
 }
+
+/// Whoever looks after the machine can see what a reboot would give back, and why it is gone.
+#[test]
+fn what_is_leaked_is_shown_with_its_reason() {
+    let shown = || host_api::show_incoming().unwrap();
+    corrupted(|it| it.set_session(0, 72, 65)).unwrap();
+    let unread = "live update: 1\nsessions: not read before the device is opened\n";
+    assert_eq!(shown(), unread);
+    assert_eq!(retrieve("first"), Err(EIO));
+    let broken = "live update: 1\n\
+                  session 'first': broken, 65 files and 2 pages of their list leaked: EINVAL\n\
+                  session 'second': available, 1 files\n";
+    assert_eq!(shown(), broken);
+
+    corrupted(|it| set(it.sessions, 8, 52)).unwrap();
+    assert_eq!(open_device(), Err(EIO));
+    let all = "live update: 1\nsessions: all, and 1 pages of their list, leaked: EINVAL\n";
+    assert_eq!(shown(), all);
+
+    corrupted(|it| set(it.flbs, 8, 64)).unwrap();
+    assert!(shown().contains("\nflbs: all, and their page, leaked: EINVAL\n"));
+}

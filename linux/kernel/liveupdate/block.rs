@@ -138,6 +138,11 @@ impl<E: FromBytes + Copy, const N: usize> IncomingBlocks<E, N> {
         Ok(())
     }
 
+    /// How many blocks are claimed.
+    pub(crate) fn pages(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// The entries of all loaded blocks.
     pub(crate) fn iter(&self) -> impl Iterator<Item = E> + '_ {
         self.blocks

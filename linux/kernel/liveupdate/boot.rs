@@ -5,8 +5,9 @@
 use crate::{device::LiveupdateDevice, reboot::Remains, Luo};
 use core::ffi::CStr;
 use kernel::{
-    bindings,
+    bindings, debugfs,
     ffi::{c_char, c_int},
+    fmt,
     fs::handle::Device,
     kho,
     prelude::*,
@@ -116,6 +117,17 @@ extern "C" fn luo_rust_early_init() -> c_int {
     }
 }
 
+/// Makes `luo/incoming` in debugfs. Nothing depends on it, so its failure is no failure.
+fn show_in_debugfs(luo: &'static Luo) {
+    let folder = debugfs::Dir::new(c"luo");
+    let show: &'static _ = &|luo: &&'static Luo, f: &mut fmt::Formatter<'_>| luo.show_incoming(f);
+    let file = folder.read_callback_file(c"incoming", luo, show);
+    if let Ok(file) = KBox::pin_init(file, GFP_KERNEL) {
+        // It stays for as long as the kernel runs.
+        core::mem::forget(file);
+    }
+}
+
 /// Prepares what this kernel leaves, and opens the door to user space.
 #[no_mangle]
 extern "C" fn luo_rust_late_init() -> c_int {
@@ -123,7 +135,10 @@ extern "C" fn luo_rust_late_init() -> c_int {
         return 0;
     };
     match luo.publish_root().and_then(|()| DEVICE.register()) {
-        Ok(()) => 0,
+        Ok(()) => {
+            show_in_debugfs(luo);
+            0
+        }
         Err(err) => {
             pr_err!("live update is off: {:?}\n", err);
             ENABLED.store(false, Relaxed);

@@ -5,6 +5,7 @@
 
 use crate::{device::LiveupdateDevice, reboot::Remains, Luo};
 use kernel::{
+    fmt,
     fs::handle::Device,
     liveupdate::{FileHandler, Flb, FlbObject},
     prelude::*,
@@ -22,6 +23,17 @@ pub fn boot() -> Result {
 
 fn luo() -> Result<&'static Luo> {
     crate::instance().ok_or(ENODEV)
+}
+
+/// What debugfs shows of the previous kernel's remains.
+pub fn show_incoming() -> Result<String> {
+    struct Shown(&'static Luo);
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.show_incoming(f)
+        }
+    }
+    Ok(Shown(luo()?).to_string())
 }
 
 /// `liveupdate_reboot()`.

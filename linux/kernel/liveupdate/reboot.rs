@@ -8,6 +8,7 @@ use crate::{
     Luo,
 };
 use kernel::{
+    fmt,
     kho::{self, Preserved, Restored},
     prelude::*,
 };
@@ -132,6 +133,14 @@ impl Luo {
         }
         gate.hand_over();
         Ok(())
+    }
+
+    /// Says in debugfs what the previous kernel left, what has become of it, and what of it is leaked
+    /// for which reason.
+    pub(crate) fn show_incoming(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!("live update: {}\n", self.remains.liveupdate_num()))?;
+        self.incoming_flbs.show(f)?;
+        self.incoming.lock().show(f)
     }
 
     fn serialize_flbs(&self, page: &mut FlbPage) {

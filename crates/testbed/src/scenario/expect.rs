@@ -50,6 +50,9 @@ impl Expect {
             }
             (_, Err(failure)) => bail!("failed with errno {}: {}", failure.errno, failure.message),
             (Self::Text(parts), Ok(Reply::Text(text))) => contains_all(text, parts),
+            (Self::Text(parts), Ok(Reply::Bytes(bytes))) => {
+                contains_all(&String::from_utf8_lossy(bytes), parts)
+            }
             (Self::Exactly(wanted), Ok(Reply::Text(text))) => {
                 ensure!(text == wanted, "gave {text:?} instead of {wanted:?}");
                 Ok(())

@@ -341,6 +341,10 @@ fn compat() -> Vec<Action> {
 /// Nothing told what a session holds.
 fn fdinfo(flavor: Flavor) -> Vec<Action> {
     let shows = |parts| Action::Do(Op::FdInfo { slot: "s".into() }, Expect::Text(parts));
+    let incoming = |parts| {
+        let path = "/sys/kernel/debug/luo/incoming".into();
+        Action::Do(Op::ReadFile { path }, Expect::Text(parts))
+    };
     vec![
         open(),
         create("s"),
@@ -360,8 +364,15 @@ fn fdinfo(flavor: Flavor) -> Vec<Action> {
         ),
         close_device(),
         kexec(flavor),
+        incoming(vec![
+            "live update: 1\n",
+            "flb 'liveupdate-test-flb-v0': 1 files, ",
+            "sessions: not read ",
+        ]),
         open(),
+        incoming(vec!["session 's': available, 1 files\n"]),
         retrieve("s"),
+        incoming(vec!["session 's': retrieved, 1 files\n"]),
         shows(vec![
             "luo-session:\ts\n",
             "luo-direction:\tincoming\n",

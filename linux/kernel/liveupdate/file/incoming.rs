@@ -160,6 +160,16 @@ impl IncomingFiles {
         Ok(())
     }
 
+    /// How many files there are, says the previous kernel.
+    pub(crate) const fn declared(&self) -> u64 {
+        self.count
+    }
+
+    /// How many pages their list takes, as far as it was read.
+    pub(crate) fn pages(&self) -> usize {
+        self.blocks.pages()
+    }
+
     fn find(&mut self, token: Token) -> Result<&mut IncomingFile> {
         let index = *self.tokens.get(&token).ok_or(ENOENT)?;
         self.files.get_mut(index).ok_or(ENOENT)

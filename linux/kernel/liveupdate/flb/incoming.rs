@@ -2,8 +2,12 @@
 
 //! FLBs that the previous kernel preserved.
 
-use crate::abi::{FlbPage, FlbSer, COMPAT_LEN};
+use crate::{
+    abi::{FlbPage, FlbSer, COMPAT_LEN},
+    file::Text,
+};
 use kernel::{
+    fmt,
     kho::{PhysAddr, Restored},
     liveupdate::{ActiveFlb, Flb, FlbObject},
     new_mutex,
@@ -117,6 +121,17 @@ impl Incoming {
         self.finish_if_unused(&mut remains);
     }
 
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remains = self.remains.lock();
+        f.write_fmt(fmt!("flb '{}': {} files", Text(&self.name), remains.files))?;
+        match remains.stage {
+            Stage::Waiting => f.write_str(", waiting\n"),
+            Stage::Retrieved(..) => f.write_str(", retrieved\n"),
+            Stage::Failed(err) => f.write_fmt(fmt!(", what it stands for leaked: {err:?}\n")),
+            Stage::Finished => f.write_str(", finished\n"),
+        }
+    }
+
     fn finish_if_unused(&self, remains: &mut Remains) {
         if remains.files != 0 || remains.refs != 0 {
             return;
@@ -134,7 +149,7 @@ pub(crate) enum IncomingFlbs {
     None,
     Restored(KVec<Arc<Incoming>>),
     /// They are broken. What they stand for stays preserved until a reboot.
-    Broken,
+    Broken(Error),
 }
 
 impl IncomingFlbs {
@@ -158,7 +173,7 @@ impl IncomingFlbs {
                     "the FLBs of the previous kernel are broken ({:?}) and leaked\n",
                     err
                 );
-                Self::Broken
+                Self::Broken(err)
             }
         }
     }
@@ -188,8 +203,19 @@ impl IncomingFlbs {
     /// `EIO` if the FLBs that they may depend on are broken.
     pub(crate) fn check(&self) -> Result {
         match self {
-            Self::Broken => Err(EIO),
+            Self::Broken(_) => Err(EIO),
             Self::None | Self::Restored(_) => Ok(()),
+        }
+    }
+
+    /// Lines for debugfs.
+    pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Broken(fault) => {
+                f.write_fmt(fmt!("flbs: all, and their page, leaked: {fault:?}\n"))
+            }
+            Self::Restored(flbs) => flbs.iter().try_for_each(|it| it.show(f)),
         }
     }
 
@@ -202,7 +228,7 @@ impl IncomingFlbs {
     pub(crate) fn find(&self, name: &[u8; COMPAT_LEN]) -> Result<&Incoming> {
         match self {
             Self::None => Err(no_data()),
-            Self::Broken => Err(EIO),
+            Self::Broken(_) => Err(EIO),
             Self::Restored(flbs) => {
                 let found = flbs.iter().find(|it| it.name == *name);
                 found.map(|it| &**it).ok_or(ENOENT)

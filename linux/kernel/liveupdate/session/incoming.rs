@@ -2,26 +2,28 @@
 
 //! Incoming sessions: written down by the previous kernel, retrieved in this one.
 //!
-//! The sessions are read when the device is first opened, the files of a session when it is first
-//! asked for, so that what is wrong with one session does not concern the others.
+//! The sessions are read when the device is first opened ([`Table`]), the files of a session when
+//! it is first asked for, so that what is wrong with one session does not concern the others.
 //!
 //! [`Checkout`] is what the open file of a retrieved session owns. Closing the file finishes the
 //! session if all its files were fetched; otherwise the session is checked in and can be retrieved
 //! anew. See [`Phase`] for the whole life.
 
+mod table;
+
+pub(crate) use self::table::Table;
+
 use super::SessionName;
 use crate::{
-    abi::{SessionSer, SESSIONS_PER_BLOCK},
-    block::IncomingBlocks,
     file::{incoming::IncomingFiles, FileSet, Token},
     phase::{Event, Phase},
     Luo,
 };
 use kernel::{
+    fmt,
     fs::File,
     new_mutex,
     prelude::*,
-    rbtree::{RBTree, RBTreeNodeReservation},
     seq_file::SeqFile,
     seq_print,
     sync::{aref::ARef, Arc, Mutex},
@@ -31,6 +33,8 @@ use kernel::{
 struct State {
     phase: Phase,
     files: IncomingFiles,
+    /// Why it is broken.
+    fault: Option<Error>,
 }
 
 impl State {
@@ -45,6 +49,13 @@ impl State {
             Phase::Broken => EIO,
             Phase::Available | Phase::Offered | Phase::CheckedOut => EINVAL,
         })?;
+        Ok(())
+    }
+
+    /// Gives the session up, for this reason.
+    fn give_up(&mut self, fault: Error) -> Result {
+        self.step(Event::Break)?;
+        self.fault = Some(fault);
         Ok(())
     }
 }
@@ -62,6 +73,7 @@ impl Session {
         let mut state = State {
             phase: Phase::Available,
             files: IncomingFiles::new(set),
+            fault: None,
         };
         if (set.count == 0) != (set.head_pa == 0) {
             pr_err!(
@@ -70,7 +82,7 @@ impl Session {
                 set.count,
                 set.head_pa
             );
-            state.step(Event::Break)?;
+            state.give_up(EINVAL)?;
         }
         let init = pin_init!(Self {
             name,
@@ -78,104 +90,17 @@ impl Session {
         });
         Arc::pin_init(init, GFP_KERNEL)
     }
-}
 
-/// How far the reading of the previous kernel's sessions has come.
-enum Stage {
-    Unread(IncomingBlocks<SessionSer, SESSIONS_PER_BLOCK>),
-    Read,
-    /// They are broken. What they hold stays preserved until a reboot.
-    Broken,
-}
-
-/// All incoming sessions that are not finished.
-pub(crate) struct Table {
-    stage: Stage,
-    by_name: RBTree<SessionName, Arc<Session>>,
-    /// How many entries of the blocks are in `by_name`, while they are being read.
-    nr_read: usize,
-}
-
-impl Table {
-    /// The sessions of the block set that begins at `head_pa`; none if that is 0.
-    pub(crate) fn new(head_pa: u64) -> Self {
-        Self {
-            stage: if head_pa == 0 {
-                Stage::Read
-            } else {
-                Stage::Unread(IncomingBlocks::new(head_pa))
-            },
-            by_name: RBTree::new(),
-            nr_read: 0,
+    /// A line for debugfs.
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        let (phase, files) = (state.phase.name(), state.files.declared());
+        f.write_fmt(fmt!("session '{}': {phase}, {files} files", self.name))?;
+        if let Some(fault) = state.fault {
+            let pages = state.files.pages();
+            f.write_fmt(fmt!(" and {pages} pages of their list leaked: {fault:?}"))?;
         }
-    }
-
-    /// Reads the sessions, if that is not done.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`: may be repeated. `EIO`, for good: what the previous kernel wrote is broken.
-    pub(crate) fn restore(&mut self) -> Result {
-        let Stage::Unread(blocks) = &mut self.stage else {
-            return match self.stage {
-                Stage::Broken => Err(EIO),
-                _ => Ok(()),
-            };
-        };
-        match Self::read(blocks, &mut self.by_name, &mut self.nr_read) {
-            Ok(()) => {
-                self.stage = Stage::Read;
-                Ok(())
-            }
-            Err(err) if err == ENOMEM => Err(err),
-            Err(err) => {
-                pr_err!(
-                    "the sessions of the previous kernel are broken ({:?}) and leaked\n",
-                    err
-                );
-                // Never unwind what is half restored: its memory stays taken until a reboot.
-                let broken = core::mem::replace(&mut self.stage, Stage::Broken);
-                core::mem::forget((broken, core::mem::take(&mut self.by_name)));
-                Err(EIO)
-            }
-        }
-    }
-
-    fn read(
-        blocks: &mut IncomingBlocks<SessionSer, SESSIONS_PER_BLOCK>,
-        by_name: &mut RBTree<SessionName, Arc<Session>>,
-        nr_read: &mut usize,
-    ) -> Result {
-        blocks.load()?;
-        for ser in blocks.iter().skip(*nr_read) {
-            let name = SessionName::new(&ser.name)?;
-            if by_name.get(&name).is_some() {
-                return Err(EEXIST);
-            }
-            let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-            let set = FileSet {
-                head_pa: ser.files_pa,
-                count: ser.count,
-            };
-            by_name.insert(node.into_node(name, Session::new(name, set)?));
-            *nr_read += 1;
-        }
-        Ok(())
-    }
-
-    /// A session whose files a kexec would lose, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`restore`](Self::restore), but broken sessions are no obstacle: only a reboot
-    /// gets rid of them.
-    pub(crate) fn unfinished(&mut self) -> Result<Option<SessionName>> {
-        match self.restore() {
-            Err(err) if err == EIO => return Ok(None),
-            restored => restored?,
-        }
-        let unfinished = |it: &&Arc<Session>| it.state.lock().phase.holds_back_kexec();
-        Ok(self.by_name.values().find(unfinished).map(|it| it.name))
+        f.write_str("\n")
     }
 }
 
@@ -211,7 +136,7 @@ impl Checkout {
             }
             if err != ENOENT {
                 pr_err!("session '{}' is broken ({:?}) and leaked\n", name, err);
-                state.step(Event::Break)?;
+                state.give_up(err)?;
             }
             return Err(EIO);
         }

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! All incoming sessions, and how they are read.
+
+use super::{Session, SessionName};
+use crate::{
+    abi::{SessionSer, SESSIONS_PER_BLOCK},
+    block::IncomingBlocks,
+    file::FileSet,
+};
+use kernel::{
+    fmt,
+    prelude::*,
+    rbtree::{RBTree, RBTreeNodeReservation},
+    sync::Arc,
+};
+
+type Blocks = IncomingBlocks<SessionSer, SESSIONS_PER_BLOCK>;
+type Sessions = RBTree<SessionName, Arc<Session>>;
+
+/// How far the reading of the previous kernel's sessions has come.
+enum Stage {
+    Unread(Blocks),
+    Read,
+    /// They are broken. What they hold stays preserved until a reboot: what is half restored is
+    /// never unwound.
+    Broken {
+        fault: Error,
+        blocks: Blocks,
+        _sessions: Sessions,
+    },
+}
+
+/// All incoming sessions that are not finished.
+pub(crate) struct Table {
+    stage: Stage,
+    pub(super) by_name: Sessions,
+    /// How many entries of the blocks are in `by_name`, while they are being read.
+    nr_read: usize,
+}
+
+impl Table {
+    /// The sessions of the block set that begins at `head_pa`; none if that is 0.
+    pub(crate) fn new(head_pa: u64) -> Self {
+        Self {
+            stage: if head_pa == 0 {
+                Stage::Read
+            } else {
+                Stage::Unread(IncomingBlocks::new(head_pa))
+            },
+            by_name: RBTree::new(),
+            nr_read: 0,
+        }
+    }
+
+    /// Reads the sessions, if that is not done.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: may be repeated. `EIO`, for good: what the previous kernel wrote is broken.
+    pub(crate) fn restore(&mut self) -> Result {
+        if let Stage::Broken { .. } = self.stage {
+            return Err(EIO);
+        }
+        let Stage::Unread(mut blocks) = core::mem::replace(&mut self.stage, Stage::Read) else {
+            return Ok(());
+        };
+        let Err(fault) = self.read(&mut blocks) else {
+            return Ok(());
+        };
+        if fault == ENOMEM {
+            self.stage = Stage::Unread(blocks);
+            return Err(fault);
+        }
+        pr_err!(
+            "the sessions of the previous kernel are broken ({:?}) and leaked\n",
+            fault
+        );
+        self.stage = Stage::Broken {
+            fault,
+            blocks,
+            _sessions: core::mem::take(&mut self.by_name),
+        };
+        Err(EIO)
+    }
+
+    fn read(&mut self, blocks: &mut Blocks) -> Result {
+        blocks.load()?;
+        for ser in blocks.iter().skip(self.nr_read) {
+            let name = SessionName::new(&ser.name)?;
+            if self.by_name.get(&name).is_some() {
+                return Err(EEXIST);
+            }
+            let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+            let set = FileSet {
+                head_pa: ser.files_pa,
+                count: ser.count,
+            };
+            self.by_name
+                .insert(node.into_node(name, Session::new(name, set)?));
+            self.nr_read += 1;
+        }
+        Ok(())
+    }
+
+    /// A session whose files a kexec would lose, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`restore`](Self::restore), but broken sessions are no obstacle: only a reboot
+    /// gets rid of them.
+    pub(crate) fn unfinished(&mut self) -> Result<Option<SessionName>> {
+        match self.restore() {
+            Err(err) if err == EIO => return Ok(None),
+            restored => restored?,
+        }
+        let unfinished = |it: &&Arc<Session>| it.state.lock().phase.holds_back_kexec();
+        Ok(self.by_name.values().find(unfinished).map(|it| it.name))
+    }
+
+    /// Lines for debugfs.
+    pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.stage {
+            Stage::Unread(_) => f.write_str("sessions: not read before the device is opened\n")?,
+            Stage::Read => {}
+            Stage::Broken { fault, blocks, .. } => f.write_fmt(fmt!(
+                "sessions: all, and {} pages of their list, leaked: {fault:?}\n",
+                blocks.pages()
+            ))?,
+        }
+        self.by_name.values().try_for_each(|it| it.show(f))
+    }
+}
