@@ -5,6 +5,7 @@
 mod agent;
 mod bulk;
 mod child;
+mod churn;
 mod exec;
 mod init;
 mod ioctl;
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
     let done = match (name, args.next().as_deref()) {
         ("kexec-now", kernel) => kexec::now(kernel),
         (_, Some("agent")) => agent::serve(),
+        (_, Some("churn")) => churn::work(args),
+        (_, Some("churn-check")) => churn::check(args),
         _ if std::process::id() == 1 => init::run(),
         _ => {
             eprintln!("luo-guest is the init of a test machine; it does nothing elsewhere");

@@ -77,6 +77,8 @@ pub struct Hop {
     pub method: LoadMethod,
     /// How long until its agent answers.
     pub timeout_s: u64,
+    /// Ask again as long as the kernel refuses with `EBUSY`: somebody is about to finish a session.
+    pub insists: bool,
 }
 
 impl Hop {
@@ -87,6 +89,7 @@ impl Hop {
             cmdline: "",
             method: LoadMethod::File,
             timeout_s: 120,
+            insists: false,
         }
     }
 }

@@ -5,12 +5,14 @@
 //! - `interface`: errnos and their order, memory accounts, failures: the same on both implementations;
 //! - `handover`: from each implementation to each;
 //! - `defects`: what C gets wrong, seen on C and absent on ours;
+//! - `load`: kexecs while processes are at work;
 //! - `testbed`: what the test bed has to notice, and does.
 
 mod defects;
 mod defects_probe;
 mod handover;
 mod interface;
+mod load;
 mod testbed;
 mod upstream;
 
@@ -166,6 +168,7 @@ pub fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
     for &flavor in flavors {
         scenarios.extend(defects::all(flavor));
         scenarios.extend(defects_probe::all(flavor));
+        scenarios.extend(load::all(flavor));
     }
     scenarios.extend(flavors.last().into_iter().flat_map(|&it| testbed::all(it)));
     scenarios

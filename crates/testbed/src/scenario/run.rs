@@ -20,6 +20,8 @@ const OWN_MESSAGES: [&str; 5] = ["luo", "liveupdate", "kho", "memfd_luo", "rust_
 /// How often, and at what distance, memory that is not free yet is looked at again.
 const SETTLE_ROUNDS: u32 = 10;
 const SETTLE_MS: u64 = 500;
+/// So often is a kexec asked for that is refused because of what others are about to finish.
+const INSISTENCE: u32 = 1000;
 /// Kernel log levels.
 const WARNING: u8 = 4;
 
@@ -200,16 +202,19 @@ impl<'a> Stage<'a> {
     fn kexec(&mut self, hop: &Hop) -> Result<()> {
         self.load(hop)?;
         self.check_log()?;
-        match self
-            .machine
-            .kexec(self.patiently(Duration::from_secs(hop.timeout_s)))?
-        {
-            Ok(_) => Ok(()),
-            Err(failure) => bail!(
-                "the kernel refuses the kexec with errno {}: {}",
-                failure.errno,
-                failure.message
-            ),
+        let timeout = self.patiently(Duration::from_secs(hop.timeout_s));
+        let mut attempts = if hop.insists { INSISTENCE } else { 1 };
+        loop {
+            attempts -= 1;
+            match self.machine.kexec(timeout)? {
+                Ok(_) => return Ok(()),
+                Err(failure) if failure.errno == libc::EBUSY && attempts > 0 => {}
+                Err(failure) => bail!(
+                    "the kernel refuses the kexec with errno {}: {}",
+                    failure.errno,
+                    failure.message
+                ),
+            }
         }
     }
 
