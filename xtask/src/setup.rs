@@ -82,6 +82,8 @@ pub fn ensure(cache: &Cache, needs: &[Need]) -> Result<()> {
         apt::install(cache, &missing)?;
     }
     if needs.contains(&Need::Kernel) && bindgen::installed(cache).is_none() {
+        // In such a cache there is no kernel either: it would be a pity to say so minutes later.
+        disk::require(cache.root(), disk::SOURCE_GIB + disk::BUILD_GIB, "a kernel")?;
         bindgen::install(cache)?;
     }
     Ok(())
