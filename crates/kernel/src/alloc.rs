@@ -18,19 +18,8 @@ pub struct AllocError;
 
 /// Every allocation of the simulated kernel asks here first.
 pub(crate) fn try_alloc(_: Flags) -> Result<(), AllocError> {
-    let machine = machine::current();
-    let mut failing = machine.failing_allocation.lock();
-    match failing.as_mut() {
-        None => Ok(()),
-        Some(0) => {
-            *failing = None;
-            Err(AllocError)
-        }
-        Some(more) => {
-            *more -= 1;
-            Ok(())
-        }
-    }
+    let succeeds = machine::current().failing_allocation.succeeds();
+    succeeds.then_some(()).ok_or(AllocError)
 }
 
 /// A value in memory of its own.

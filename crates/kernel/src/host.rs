@@ -14,6 +14,7 @@ pub mod user;
 pub use self::{
     fd::{as_process, close, close_on_exec, exit, fdinfo, ioctl, limit_descriptors, link, open},
     machine::{
-        Image, console, fail_allocation, kexec, load_image, pages_in_use, peek, poke, published,
+        Image, console, fail_allocation, fail_copy, kexec, load_image, pages_in_use, peek, poke,
+        published,
     },
 };

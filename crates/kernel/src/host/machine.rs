@@ -21,6 +21,24 @@ impl<T> Lock<T> {
     }
 }
 
+/// How often something succeeds before it fails, once.
+#[derive(Default)]
+pub(crate) struct Countdown(Lock<Option<usize>>);
+
+impl Countdown {
+    /// Counts one; tells whether it succeeds.
+    pub(crate) fn succeeds(&self) -> bool {
+        let mut left = self.0.lock();
+        let fails = *left == Some(0);
+        *left = left.and_then(|it| it.checked_sub(1));
+        !fails
+    }
+
+    fn replace(&self, successes: Option<usize>) -> Option<usize> {
+        core::mem::replace(&mut *self.0.lock(), successes)
+    }
+}
+
 type OpenDevice = Box<dyn Fn() -> Result<ARef<File>> + Send>;
 /// Addresses and sizes, by name.
 type Subtrees = BTreeMap<CString, (u64, usize)>;
@@ -36,8 +54,8 @@ pub(crate) struct Machine {
     pub(crate) incoming_subtrees: Subtrees,
     pub(crate) outgoing_subtrees: Lock<Subtrees>,
     pub(crate) image_carries_kho: Lock<bool>,
-    /// How many allocations succeed before one fails.
-    pub(crate) failing_allocation: Lock<Option<usize>>,
+    pub(crate) failing_allocation: Countdown,
+    pub(crate) failing_copy: Countdown,
     pub(crate) log: Lock<String>,
 }
 
@@ -96,11 +114,15 @@ pub fn console() -> String {
     core::mem::take(&mut *current().log.lock())
 }
 
-/// Lets the allocation after the next `successes` fail, once. `None` cancels that; returns whether
-/// there was something to cancel.
-pub fn fail_allocation(successes: Option<usize>) -> bool {
-    let machine = current();
-    core::mem::replace(&mut *machine.failing_allocation.lock(), successes).is_some()
+/// Lets the allocation after the next `successes` fail, once; `None` cancels that. Gives what was
+/// set before and has not happened yet.
+pub fn fail_allocation(successes: Option<usize>) -> Option<usize> {
+    current().failing_allocation.replace(successes)
+}
+
+/// The same for copies from and to user memory.
+pub fn fail_copy(successes: Option<usize>) -> Option<usize> {
+    current().failing_copy.replace(successes)
 }
 
 /// How many physical pages are owned, preserved, or inherited and not claimed.

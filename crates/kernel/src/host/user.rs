@@ -47,6 +47,9 @@ impl Memory {
 /// Runs what waits for the access, with nothing locked.
 fn fault(addr: usize, len: usize, access: Access) -> Result {
     let machine = machine::current();
+    if !machine.failing_copy.succeeds() {
+        return Err(EFAULT);
+    }
     let waiting = {
         let mut memory = machine.user.lock();
         let (mapping, _) = memory.find(addr, len)?;
