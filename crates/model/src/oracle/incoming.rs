@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Sessions of the previous kernel. Nothing that nobody has fetched is destroyed, but by FINISH.
+
+use super::{Memfd, Oracle, Outgoing, outgoing::FILES_PER_BLOCK};
+use crate::{
+    Answer, Callback, Direction, Errno, File, FileState, Name, Obstacle, Outcome, Process, Session,
+    SessionState, SessionView, Token,
+};
+
+#[derive(Clone, Copy, Debug)]
+struct IncomingFile {
+    token: Token,
+    memfd: Memfd,
+    state: FileState,
+}
+
+impl IncomingFile {
+    fn is_open(&self) -> bool {
+        matches!(self.state, FileState::Restored | FileState::Retrieved)
+    }
+
+    /// The pages that only LUO and the handler know of.
+    fn nr_pages(&self) -> usize {
+        match self.state {
+            FileState::Waiting | FileState::Failed => 1 + self.memfd.nr_pages,
+            _ => 0,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Incoming {
+    pub(super) name: Name,
+    pub(super) holder: Option<Process>,
+    pub(super) is_finished: bool,
+    /// None once it is finished.
+    files: Vec<IncomingFile>,
+    /// How many files were read: all, or those before the first whose handler was missing.
+    nr_read: usize,
+}
+
+impl Incoming {
+    /// What the next kernel makes of a session.
+    pub(super) fn restored(session: Outgoing) -> Self {
+        let file = |(token, memfd)| {
+            let state = FileState::Waiting;
+            IncomingFile {
+                token,
+                memfd,
+                state,
+            }
+        };
+        Self {
+            name: session.name,
+            holder: None,
+            is_finished: false,
+            files: session.files.into_iter().map(file).collect(),
+            nr_read: 0,
+        }
+    }
+
+    pub(super) fn memfds(&self) -> impl Iterator<Item = Memfd> {
+        self.files.iter().map(|it| it.memfd)
+    }
+
+    /// The files whose handlers are held.
+    pub(super) fn memfds_read(&self) -> impl Iterator<Item = Memfd> {
+        self.memfds().take(self.nr_read)
+    }
+
+    /// The files that LUO has open.
+    pub(super) fn memfds_open(&self) -> impl Iterator<Item = Memfd> {
+        self.files
+            .iter()
+            .filter(|it| it.is_open())
+            .map(|it| it.memfd)
+    }
+
+    pub(super) fn nr_pages(&self) -> usize {
+        let files: usize = self.files.iter().map(IncomingFile::nr_pages).sum();
+        self.files.len().div_ceil(FILES_PER_BLOCK) + files
+    }
+}
+
+impl Oracle {
+    fn incoming(&mut self, name: Name) -> Result<&mut Incoming, Errno> {
+        self.incoming
+            .iter_mut()
+            .find(|it| it.name == name)
+            .ok_or(Errno::ENOENT)
+    }
+
+    fn checked_out(&mut self, name: Name) -> Result<(&mut Incoming, Process), Errno> {
+        let direction = Direction::Incoming;
+        let process = self.holder(Session { direction, name })?;
+        Ok((self.incoming(name)?, process))
+    }
+
+    pub(super) fn retrieve(&mut self, process: Process, name: Name, obstacle: Obstacle) -> Outcome {
+        self.call_device(process, obstacle)?;
+        self.change()?;
+        let loaded = self.loaded.clone();
+        let session = self.incoming(name)?;
+        if session.is_finished {
+            return Err(Errno::ENOENT);
+        }
+        if session.holder.is_some() {
+            return Err(Errno::EINVAL);
+        }
+        // Found once, a handler stays, as its module is in use.
+        while let Some(file) = session.files.get(session.nr_read) {
+            if !loaded.contains(&file.memfd.handler) {
+                return Err(Errno::EIO);
+            }
+            session.nr_read += 1;
+        }
+        Self::answer(obstacle)?;
+        session.holder = Some(process);
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn retrieve_file(
+        &mut self,
+        name: Name,
+        token: Token,
+        into: File,
+        obstacle: Obstacle,
+    ) -> Outcome {
+        let (_, process) = self.checked_out(name)?;
+        self.reserve_descriptor(obstacle)?;
+        self.change()?;
+        let refusing = self.refusing.clone();
+        let session = self.incoming(name)?;
+        let file = session
+            .files
+            .iter_mut()
+            .find(|it| it.token == token)
+            .ok_or(Errno::ENOENT)?;
+        let memfd = file.memfd;
+        if file.state == FileState::Waiting {
+            // The handler has one try: a failure is for good.
+            file.state = match refusing.contains(&Callback::Retrieve(memfd.handler)) {
+                true => FileState::Failed,
+                false => FileState::Restored,
+            };
+        }
+        if file.state == FileState::Failed {
+            return Err(Errno::EDOM);
+        }
+        // Nothing counts as fetched before its descriptor is delivered.
+        Self::answer(obstacle)?;
+        file.state = FileState::Retrieved;
+        self.descriptors.insert((process, into), memfd);
+        Ok(Answer::Contents(memfd.number))
+    }
+
+    pub(super) fn finish(&mut self, name: Name) -> Outcome {
+        self.checked_out(name)?;
+        self.change()?;
+        if self.incoming(name)?.is_finished {
+            return Ok(Answer::Done);
+        }
+        self.finish_files(name)
+    }
+
+    /// Ends a session, if all handlers are ready; what was not retrieved is discarded.
+    fn finish_files(&mut self, name: Name) -> Outcome {
+        let files = self.incoming(name)?.files.clone();
+        for file in &files {
+            let ready = self.call(Callback::CanFinish(file.memfd.handler));
+            ready.map_err(|_| Errno::EBUSY)?;
+        }
+        for file in files.iter().rev() {
+            if file.state == FileState::Failed {
+                self.nr_lost_pages += file.nr_pages();
+            }
+            for flb in file.memfd.handler.flbs() {
+                self.file_finished(*flb);
+            }
+        }
+        let session = self.incoming(name)?;
+        session.is_finished = true;
+        session.files.clear();
+        Ok(Answer::Done)
+    }
+
+    /// Closing a session of which everything was fetched finishes it; otherwise it is available again.
+    pub(super) fn close_incoming(&mut self, name: Name) {
+        let Ok(session) = self.incoming(name) else {
+            return;
+        };
+        session.holder = None;
+        let all_fetched = session
+            .files
+            .iter()
+            .all(|it| it.state == FileState::Retrieved);
+        if !session.is_finished && all_fetched && self.change().is_ok() {
+            // A handler that is not ready leaves the session available.
+            let _ = self.finish_files(name);
+        }
+        self.incoming
+            .retain(|it| it.holder.is_some() || !it.is_finished);
+    }
+
+    pub(super) fn show_incoming(&self, name: Name) -> SessionView {
+        let session = self
+            .incoming
+            .iter()
+            .find(|it| it.name == name)
+            .expect("it is there");
+        let state = match session.is_finished {
+            true => SessionState::Finished,
+            false => SessionState::Retrieved,
+        };
+        let files = session
+            .files
+            .iter()
+            .map(|it| (it.token, it.memfd.handler, it.state));
+        SessionView {
+            state,
+            files: files.collect(),
+        }
+    }
+}
