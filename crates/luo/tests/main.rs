@@ -17,5 +17,6 @@ mod ioctls;
 mod isolation;
 mod kexec_refused;
 mod memory;
+mod model;
 mod nucleus;
 mod round_trip;

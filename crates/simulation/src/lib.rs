@@ -3,9 +3,12 @@
 //! A simulated machine with LUO on it, and what a program does there: the vocabulary of every test that runs LUO in user
 //! space.
 
+pub mod driver;
 pub mod image;
+pub mod ledger;
 pub mod probe;
 pub mod shared;
+pub mod trial;
 pub mod uapi;
 
 use kernel::{
@@ -17,6 +20,8 @@ use luo::host_api;
 use probe::Probe;
 use uapi::Call;
 
+/// "Numerical argument out of domain": LUO itself never gives it.
+pub const EDOM: Error = Error::from_errno(-33);
 /// "Cannot send after transport endpoint shutdown".
 pub const ESHUTDOWN: Error = Error::from_errno(-108);
 /// "No data available".
