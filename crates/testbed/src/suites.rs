@@ -54,6 +54,8 @@ pub struct Kernels {
 pub struct Options {
     /// Only scenarios whose name contains this.
     pub filter: Option<String>,
+    /// Only scenarios in which ours takes part.
+    pub ours_only: bool,
     /// Where console logs are kept; a folder of the cache otherwise.
     pub logs: Option<PathBuf>,
     /// Appended to every kernel's command line.
@@ -100,8 +102,7 @@ impl Kernels {
     }
 }
 
-/// Runs every scenario that the kernels and the filter allow, as many side by side as the host has processors; prints a line
-/// for each as it ends.
+/// Runs every scenario that the kernels and the options allow, several side by side; prints a line for each as it ends.
 ///
 /// # Errors
 /// When nothing can be run at all. What fails in a scenario is in the report.
@@ -111,16 +112,7 @@ pub fn run(kernels: &Kernels, options: &Options) -> Result<Report> {
         !flavors.is_empty(),
         "no kernel to test; build one with `cargo xtask kernel`"
     );
-    let wanted = |scenario: &Scenario| {
-        options
-            .filter
-            .as_ref()
-            .is_none_or(|filter| scenario.name.contains(filter))
-    };
-    let scenarios: Vec<_> = all(&flavors, !kernels.selftests.is_empty())
-        .into_iter()
-        .filter(wanted)
-        .collect();
+    let scenarios = select(&flavors, !kernels.selftests.is_empty(), options);
     let filter = options.filter.as_deref().unwrap_or_default();
     ensure!(
         !scenarios.is_empty(),
@@ -147,15 +139,26 @@ pub fn run(kernels: &Kernels, options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// A machine has two processors, but hardly ever uses both.
+/// A machine has two processors, but hardly ever uses both, and some of its time it waits.
 fn machines_at_once() -> usize {
-    thread::available_parallelism()
-        .map_or(1, NonZero::get)
-        .min(MOST_MACHINES)
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    (processors + 1).min(MOST_MACHINES)
+}
+
+/// The scenarios that these kernels can run and that the options ask for.
+pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Vec<Scenario> {
+    let named = |it: &Scenario| {
+        let filter = options.filter.as_ref();
+        filter.is_none_or(|text| it.name.contains(text))
+    };
+    let has_ours = |it: &Scenario| it.flavors().contains(&Flavor::Rust);
+    let mut scenarios = all(flavors, with_selftests);
+    scenarios.retain(|it| named(it) && (has_ours(it) || !options.ours_only));
+    scenarios
 }
 
 /// Every scenario that these kernels can run.
-pub fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
+fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
     let mut scenarios = Vec::new();
     for &flavor in flavors {
         if with_selftests {
@@ -200,6 +203,20 @@ mod tests {
                     .all(|scenario| scenario.flavors() == [flavor])
             );
         }
+    }
+
+    #[test]
+    fn ours_only_leaves_out_what_runs_on_c_alone() {
+        let flavors = [Flavor::C, Flavor::Rust];
+        let ours_only = Options {
+            ours_only: true,
+            ..Options::default()
+        };
+        let chosen = select(&flavors, true, &ours_only);
+        let left_out = all(&flavors, true).len() - chosen.len();
+        assert!(left_out > 0);
+        assert!(chosen.iter().all(|it| it.flavors() != [Flavor::C]));
+        assert!(chosen.iter().any(|it| it.flavors() == flavors));
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn rounds(source: &SourceArgs, variant: Option<Variant>) -> Vec<Round> {
     };
     let round = |(source, usual)| {
         let variant = variant.unwrap_or(usual);
-        // Under KASAN only ours is run: what C does wrong is known and judged without.
+        // Under KASAN a kernel more takes long to build.
         let flavors = match variant {
             Variant::Kasan => vec![Flavor::Rust],
             Variant::Plain | Variant::Lockdep => vec![Flavor::C, Flavor::Rust],
@@ -95,10 +95,16 @@ impl Round {
     /// How many scenarios there are for this round; to know it takes no kernel.
     fn scenarios(&self, filter: Option<&str>) -> usize {
         let flavors: Vec<_> = self.flavors.iter().map(|&flavor| flavor.into()).collect();
-        suites::all(&flavors, true)
-            .iter()
-            .filter(|scenario| filter.is_none_or(|text| scenario.name.contains(text)))
-            .count()
+        suites::select(&flavors, true, &self.options(filter)).len()
+    }
+
+    fn options(&self, filter: Option<&str>) -> Options {
+        Options {
+            filter: filter.map(str::to_owned),
+            // What C does wrong is known and judged on the plain kernels.
+            ours_only: self.variant != Variant::Plain,
+            ..Options::default()
+        }
     }
 
     /// Whether the demonstration belongs to this round: it is the plain kernel that people see it with.
@@ -127,11 +133,9 @@ impl Round {
         let logs = cache.folder(format!("logs/suites-{version}-{}", self.variant))?;
         let mut report = Report::default();
         if scenarios > 0 {
-            let filter = filter.map(str::to_owned);
             let options = Options {
-                filter,
                 logs: Some(logs.clone()),
-                ..Options::default()
+                ..self.options(filter)
             };
             report = suites::run(kernels, &options)?;
         }
