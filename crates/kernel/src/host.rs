@@ -18,3 +18,4 @@ pub use self::{
         published,
     },
 };
+pub use crate::backend::*;

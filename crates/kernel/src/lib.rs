@@ -9,6 +9,7 @@
 //! tests run side by side. [`host`] is the machine seen from outside.
 
 pub mod alloc;
+mod backend;
 pub mod error;
 pub mod fs;
 pub mod host;

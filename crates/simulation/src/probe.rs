@@ -4,7 +4,7 @@
 
 use kernel::{
     fs::File,
-    host::memfd,
+    host::{self, memfd},
     liveupdate::{FileOps, Module, Retrieval, Saved},
     prelude::*,
     sync::aref::ARef,
@@ -44,6 +44,7 @@ impl Probe {
     }
 
     fn called(&self, what: &str, file: &str) -> Result {
+        host::point();
         let call = format!("{what} {file}");
         let refusals = self.refusals.lock().unwrap();
         let refusal = refusals.iter().find(|(it, _)| *it == call);

@@ -3,6 +3,7 @@
 //! An FLB that records what it is asked.
 
 use kernel::{
+    host,
     liveupdate::{FlbObject, FlbOps, Module},
     prelude::*,
 };
@@ -45,6 +46,7 @@ impl Shared {
     }
 
     fn called(&self, call: &'static str) -> Result {
+        host::point();
         self.calls.lock().unwrap().push(call);
         match *self.refusal.lock().unwrap() {
             Some((refused, err)) if refused == call => Err(err),

@@ -3,6 +3,7 @@
 //! Open files, and the way to a descriptor.
 
 use crate::{
+    backend,
     error::Result,
     host::{fd, machine},
     seq_file::SeqFile,
@@ -65,6 +66,7 @@ impl FileDescriptorReservation {
 
     /// Makes the descriptor refer to `file`.
     pub fn fd_install(self, file: ARef<File>) {
+        backend::point();
         machine::current().fds.lock().install(self.0, file);
         core::mem::forget(self);
     }

@@ -11,6 +11,7 @@ use crate::{
     sync::aref::ARef,
 };
 use core::{ffi::CStr, marker::PhantomData};
+use std::sync::Arc;
 
 /// What an open file does. The implementing type is the file's private data.
 pub trait Handle: Sized + Send + Sync + 'static {
@@ -83,7 +84,7 @@ impl<T: Open> Device<T> {
         try_alloc(GFP_KERNEL)?;
         let open = || T::open().and_then(|it| anon_file(self.name, KBox::new(it, GFP_KERNEL)?));
         let machine = machine::current();
-        machine.devices.lock().insert(self.name, Box::new(open));
+        machine.devices.lock().insert(self.name, Arc::new(open));
         Ok(())
     }
 }

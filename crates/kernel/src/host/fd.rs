@@ -4,6 +4,7 @@
 
 use super::machine;
 use crate::{
+    backend::task_local,
     error::{Result, code::*},
     fs::{File, file::flags::O_CLOEXEC},
     seq_file::{SeqFile, seq_print},
@@ -12,7 +13,7 @@ use crate::{
 use core::{cell::Cell, ffi::CStr};
 use std::collections::BTreeMap;
 
-thread_local! {
+task_local! {
     static PROCESS: Cell<u32> = const { Cell::new(1) };
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct Descriptors {
 
 impl Descriptors {
     pub(crate) fn reserve(&mut self, flags: u32) -> Result<Number> {
-        let process = PROCESS.get();
+        let process = PROCESS.with(Cell::get);
         let number = |fd| Number { process, fd };
         let limit = self.limit.unwrap_or(u32::MAX);
         let mut numbers = (0..limit).map(number);
@@ -60,7 +61,7 @@ impl Descriptors {
 
     fn slot(&self, fd: i32) -> Option<&Slot> {
         let fd = u32::try_from(fd).ok()?;
-        let process = PROCESS.get();
+        let process = PROCESS.with(Cell::get);
         self.slots.get(&Number { process, fd })
     }
 
@@ -70,7 +71,7 @@ impl Descriptors {
 
     fn remove(&mut self, fd: i32) -> Option<Slot> {
         let fd = u32::try_from(fd).ok()?;
-        let process = PROCESS.get();
+        let process = PROCESS.with(Cell::get);
         self.slots.remove(&Number { process, fd })
     }
 }
@@ -81,9 +82,9 @@ fn file(fd: i32) -> Result<ARef<File>> {
 
 /// Runs `task` as another process, which has a table of its own.
 pub fn as_process<R>(process: u32, task: impl FnOnce() -> R) -> R {
-    let before = PROCESS.replace(process);
+    let before = PROCESS.with(|it| it.replace(process));
     let result = task();
-    PROCESS.set(before);
+    PROCESS.with(|it| it.set(before));
     result
 }
 
@@ -99,11 +100,8 @@ pub fn link(file: ARef<File>) -> Result<i32> {
 /// Opens the device `name`: `ENOENT`, or what its driver gives.
 pub fn open(name: &CStr) -> Result<i32> {
     let machine = machine::current();
-    let file = {
-        let devices = machine.devices.lock();
-        devices.get(name).ok_or(ENOENT)?()?
-    };
-    link(file)
+    let device = machine.devices.lock().get(name).cloned();
+    link(device.ok_or(ENOENT)?()?)
 }
 
 /// Closes a descriptor: `EBADF`.
@@ -117,7 +115,7 @@ pub fn exit() {
     loop {
         let machine = machine::current();
         let mut fds = machine.fds.lock();
-        let own = |it: &&Number| it.process == PROCESS.get();
+        let own = |it: &&Number| it.process == PROCESS.with(Cell::get);
         let Some(&lowest) = fds.slots.keys().find(own) else {
             return;
         };

@@ -11,7 +11,7 @@ use std::{
     sync::{self, MutexGuard, PoisonError},
 };
 
-/// A lock of the simulation itself. Lockdep does not see it.
+/// A lock of the simulation itself. Lockdep does not see it, and no other task runs while it is held.
 #[derive(Default)]
 pub(crate) struct Lock<T>(sync::Mutex<T>);
 
@@ -39,7 +39,7 @@ impl Countdown {
     }
 }
 
-type OpenDevice = Box<dyn Fn() -> Result<ARef<File>> + Send>;
+type OpenDevice = sync::Arc<dyn Fn() -> Result<ARef<File>> + Send + Sync>;
 /// Addresses and sizes, by name.
 type Subtrees = BTreeMap<CString, (u64, usize)>;
 

@@ -2,6 +2,7 @@
 
 //! Atomics. Of the original's many types LUO needs `bool` only.
 
+use crate::backend;
 use core::{
     marker::PhantomData,
     sync::atomic::{AtomicBool, Ordering},
@@ -27,11 +28,13 @@ impl Atomic<bool> {
 
     /// Stores `value`; gives the one before.
     pub fn xchg(&self, value: bool, _: ordering::Acquire) -> bool {
+        backend::point();
         self.0.swap(value, Ordering::Acquire)
     }
 
     /// Stores `value`.
     pub fn store(&self, value: bool, _: ordering::Release) {
+        backend::point();
         self.0.store(value, Ordering::Release);
     }
 }

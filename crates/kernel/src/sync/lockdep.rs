@@ -3,6 +3,7 @@
 //! Finds locks that are taken in different orders, twice by one task, or held where they must not
 //! be. As in the kernel, one run of each order is enough; they need not meet. A finding panics.
 
+use crate::backend::{Turn, task_local};
 use core::{
     cell::RefCell,
     ops::{Deref, DerefMut},
@@ -19,7 +20,7 @@ struct Lock {
     addr: usize,
 }
 
-thread_local! {
+task_local! {
     static HELD: RefCell<Vec<Lock>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -28,24 +29,31 @@ static ORDERS: Mutex<BTreeSet<(&str, &str)>> = Mutex::new(BTreeSet::new());
 
 /// The guard of a lock that this task holds.
 #[must_use = "the lock is released at once when the guard is unused"]
-pub struct Held<G> {
+pub struct Held<'a, G> {
+    // The order is that in which they are dropped.
     guard: G,
-    // Dropped after the guard.
+    _turn: Turn<'a>,
     _note: Note,
 }
 
-impl<G> Held<G> {
+impl<'a, G> Held<'a, G> {
     /// Takes a lock, by `wait`.
-    pub(super) fn acquire<T>(class: &'static str, lock: &T, wait: impl FnOnce() -> G) -> Self {
+    pub(super) fn acquire<T>(
+        class: &'static str,
+        lock: &T,
+        wait: impl FnOnce() -> (G, Turn<'a>),
+    ) -> Self {
         let note = Note::of(class, lock);
+        let (guard, turn) = wait();
         Self {
-            guard: wait(),
+            guard,
+            _turn: turn,
             _note: note,
         }
     }
 }
 
-impl<G: Deref> Deref for Held<G> {
+impl<G: Deref> Deref for Held<'_, G> {
     type Target = G::Target;
 
     fn deref(&self) -> &G::Target {
@@ -53,7 +61,7 @@ impl<G: Deref> Deref for Held<G> {
     }
 }
 
-impl<G: DerefMut> DerefMut for Held<G> {
+impl<G: DerefMut> DerefMut for Held<'_, G> {
     fn deref_mut(&mut self) -> &mut G::Target {
         &mut self.guard
     }
@@ -69,7 +77,8 @@ impl Note {
             class,
             addr: core::ptr::from_ref(lock).addr(),
         };
-        HELD.with_borrow_mut(|held| {
+        HELD.with(|held| {
+            let mut held = held.borrow_mut();
             for earlier in held.iter() {
                 lock.check_after(*earlier);
             }
@@ -97,14 +106,14 @@ impl Lock {
 
 impl Drop for Note {
     fn drop(&mut self) {
-        HELD.with_borrow_mut(|held| held.retain(|it| *it != self.0));
+        HELD.with(|held| held.borrow_mut().retain(|it| *it != self.0));
     }
 }
 
 /// Notes an access to user memory, which can block for ever.
 pub(crate) fn might_fault() {
-    HELD.with_borrow(|held| {
-        let classes: Vec<_> = held.iter().map(|it| it.class).collect();
+    HELD.with(|held| {
+        let classes: Vec<_> = held.borrow().iter().map(|it| it.class).collect();
         assert!(
             classes.is_empty(),
             "lockdep: user memory is accessed with {classes:?} held"

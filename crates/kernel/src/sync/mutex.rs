@@ -3,6 +3,7 @@
 //! Mutexes.
 
 use super::lockdep::Held;
+use crate::backend::Turns;
 use core::marker::PhantomPinned;
 use pinned_init::{PinInit, pin_data, pin_init};
 use std::sync::{self, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ macro_rules! new_mutex {
 #[pin_data]
 pub struct Mutex<T> {
     class: &'static str,
+    turns: Turns,
     data: sync::Mutex<T>,
     #[pin]
     _pin: PhantomPinned,
@@ -29,6 +31,7 @@ impl<T> Mutex<T> {
     pub fn new(data: T, class: &'static str) -> impl PinInit<Self> {
         pin_init!(Self {
             class,
+            turns: Turns::new(),
             data: sync::Mutex::new(data),
             _pin: PhantomPinned,
         })
@@ -37,10 +40,12 @@ impl<T> Mutex<T> {
     /// Waits for the lock and takes it.
     pub fn lock(&self) -> Guard<'_, T> {
         Held::acquire(self.class, self, || {
-            self.data.lock().unwrap_or_else(PoisonError::into_inner)
+            let turn = self.turns.alone();
+            let data = self.data.lock();
+            (data.unwrap_or_else(PoisonError::into_inner), turn)
         })
     }
 }
 
 /// Access to what a [`Mutex`] protects.
-pub type Guard<'a, T> = Held<MutexGuard<'a, T>>;
+pub type Guard<'a, T> = Held<'a, MutexGuard<'a, T>>;

@@ -3,6 +3,7 @@
 //! Reader-writer semaphores.
 
 use super::lockdep::Held;
+use crate::backend::Turns;
 use core::marker::PhantomPinned;
 use pinned_init::{PinInit, pin_data, pin_init};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -22,6 +23,7 @@ macro_rules! new_rwsem {
 #[pin_data]
 pub struct RwSem<T> {
     class: &'static str,
+    turns: Turns,
     data: RwLock<T>,
     #[pin]
     _pin: PhantomPinned,
@@ -32,6 +34,7 @@ impl<T> RwSem<T> {
     pub fn new(data: T, class: &'static str) -> impl PinInit<Self> {
         pin_init!(Self {
             class,
+            turns: Turns::new(),
             data: RwLock::new(data),
             _pin: PhantomPinned,
         })
@@ -40,20 +43,24 @@ impl<T> RwSem<T> {
     /// Waits until no writer holds the semaphore, and takes it for reading.
     pub fn read(&self) -> ReadGuard<'_, T> {
         Held::acquire(self.class, self, || {
-            self.data.read().unwrap_or_else(PoisonError::into_inner)
+            let turn = self.turns.shared();
+            let data = self.data.read();
+            (data.unwrap_or_else(PoisonError::into_inner), turn)
         })
     }
 
     /// Waits until nobody else holds the semaphore, and takes it for writing.
     pub fn write(&self) -> WriteGuard<'_, T> {
         Held::acquire(self.class, self, || {
-            self.data.write().unwrap_or_else(PoisonError::into_inner)
+            let turn = self.turns.alone();
+            let data = self.data.write();
+            (data.unwrap_or_else(PoisonError::into_inner), turn)
         })
     }
 }
 
 /// Shared access to what an [`RwSem`] protects.
-pub type ReadGuard<'a, T> = Held<RwLockReadGuard<'a, T>>;
+pub type ReadGuard<'a, T> = Held<'a, RwLockReadGuard<'a, T>>;
 
 /// Exclusive access to what an [`RwSem`] protects.
-pub type WriteGuard<'a, T> = Held<RwLockWriteGuard<'a, T>>;
+pub type WriteGuard<'a, T> = Held<'a, RwLockWriteGuard<'a, T>>;
