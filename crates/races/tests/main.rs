@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The races that LUO must win, each a model with the name of the two that race. Every model is
+//! searched as far as it says; what must make it fail is in `mutations`.
+
+mod closing;
+mod failing;
+mod serialization;
+mod world;
