@@ -6,6 +6,8 @@
 mod blocks;
 mod bytes;
 mod checkout;
+#[path = "../../../linux/kernel/liveupdate/conformance.rs"]
+mod conformance;
 mod faults;
 mod fdinfo;
 mod flb;

@@ -5,6 +5,7 @@
 //! - `interface`: errnos and their order, memory accounts, failures: the same on both implementations;
 //! - `handover`: from each implementation to each;
 //! - `defects`: what C gets wrong, seen on C and absent on ours;
+//! - `kunit`: what the kernel tests itself, where it has `KUnit`;
 //! - `load`: kexecs while processes are at work;
 //! - `testbed`: what the test bed has to notice, and does.
 
@@ -12,6 +13,7 @@ mod defects;
 mod defects_probe;
 mod handover;
 mod interface;
+mod kunit;
 mod load;
 mod testbed;
 mod upstream;
@@ -54,8 +56,9 @@ pub struct Kernels {
 pub struct Options {
     /// Only scenarios whose name contains this.
     pub filter: Option<String>,
-    /// Only scenarios in which ours takes part.
-    pub ours_only: bool,
+    /// The kernels have the debugging aids of `linux/config/lockdep.config`: its `KUnit` tests are there to be looked at, and
+    /// what upstream's kernel runs alone is left out.
+    pub with_aids: bool,
     /// Where console logs are kept; a folder of the cache otherwise.
     pub logs: Option<PathBuf>,
     /// Appended to every kernel's command line.
@@ -153,7 +156,11 @@ pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Ve
     };
     let has_ours = |it: &Scenario| it.flavors().contains(&Flavor::Rust);
     let mut scenarios = all(flavors, with_selftests);
-    scenarios.retain(|it| named(it) && (has_ours(it) || !options.ours_only));
+    if options.with_aids {
+        scenarios.push(kunit::conformance());
+        scenarios.retain(has_ours);
+    }
+    scenarios.retain(named);
     scenarios
 }
 
@@ -206,15 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn ours_only_leaves_out_what_runs_on_c_alone() {
+    fn with_aids_nothing_runs_on_c_alone() {
         let flavors = [Flavor::C, Flavor::Rust];
-        let ours_only = Options {
-            ours_only: true,
+        let with_aids = Options {
+            with_aids: true,
             ..Options::default()
         };
-        let chosen = select(&flavors, true, &ours_only);
-        let left_out = all(&flavors, true).len() - chosen.len();
-        assert!(left_out > 0);
+        let chosen = select(&flavors, true, &with_aids);
         assert!(chosen.iter().all(|it| it.flavors() != [Flavor::C]));
         assert!(chosen.iter().any(|it| it.flavors() == flavors));
     }

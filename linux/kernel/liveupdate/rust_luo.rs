@@ -37,6 +37,8 @@ mod block;
 mod boot;
 #[cfg(CONFIG_LIVEUPDATE)]
 mod capi;
+#[cfg(CONFIG_LIVEUPDATE_RUST_KUNIT_TEST)]
+mod conformance;
 mod cursor;
 mod device;
 mod file;

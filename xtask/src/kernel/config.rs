@@ -52,11 +52,16 @@ impl Options {
     /// Reads the fragments for a request.
     pub fn load(request: &KernelRequest) -> Result<Self> {
         let folder = repo::linux().join("config");
-        let files: &[&str] = match request.variant {
-            Variant::Plain => &["guest.config"],
-            Variant::Lockdep => &["guest.config", "lockdep.config"],
-            Variant::Kasan => &["guest.config", "lockdep.config", "kasan.config"],
-        };
+        let mut files = vec!["guest.config"];
+        if request.variant != Variant::Plain {
+            files.push("lockdep.config");
+            if request.flavor == Flavor::Rust {
+                files.push("kunit.config");
+            }
+        }
+        if request.variant == Variant::Kasan {
+            files.push("kasan.config");
+        }
         let ours = files
             .iter()
             .map(|file| read_fragment(&folder.join(file)))

@@ -101,8 +101,7 @@ impl Round {
     fn options(&self, filter: Option<&str>) -> Options {
         Options {
             filter: filter.map(str::to_owned),
-            // What C does wrong is known and judged on the plain kernels.
-            ours_only: self.variant != Variant::Plain,
+            with_aids: self.variant != Variant::Plain,
             ..Options::default()
         }
     }
