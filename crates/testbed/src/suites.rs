@@ -59,6 +59,8 @@ pub struct Options {
     /// The kernels have the debugging aids of `linux/config/lockdep.config`: its `KUnit` tests are there to be looked at, and
     /// what upstream's kernel runs alone is left out.
     pub with_aids: bool,
+    /// How many kexecs in a row the load goes through; a few otherwise.
+    pub kexecs: Option<u32>,
     /// Where console logs are kept; a folder of the cache otherwise.
     pub logs: Option<PathBuf>,
     /// Appended to every kernel's command line.
@@ -156,6 +158,9 @@ pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Ve
     };
     let has_ours = |it: &Scenario| it.flavors().contains(&Flavor::Rust);
     let mut scenarios = all(flavors, with_selftests);
+    if flavors.contains(&Flavor::Rust) {
+        scenarios.push(load::kexecs(options.kexecs));
+    }
     if options.with_aids {
         scenarios.push(kunit::conformance());
         scenarios.retain(has_ours);
@@ -178,7 +183,6 @@ fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
     for &flavor in flavors {
         scenarios.extend(defects::all(flavor));
         scenarios.extend(defects_probe::all(flavor));
-        scenarios.extend(load::all(flavor));
     }
     scenarios.extend(flavors.last().into_iter().flat_map(|&it| testbed::all(it)));
     scenarios

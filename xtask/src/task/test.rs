@@ -30,6 +30,10 @@ pub struct Test {
     /// The suites on kernels of this variant only [default: plain on 7.2, lockdep on 7.3]
     #[arg(long, value_enum, conflicts_with = "quick")]
     variant: Option<Variant>,
+    /// How many kexecs in a row the suite `load` goes through [default: 3]
+    #[arg(long, value_name = "N", conflicts_with = "quick",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    kexecs: Option<u32>,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -73,11 +77,12 @@ impl Test {
         }
         tally.add(units::run(self.filter.as_deref())?);
         if !self.quick {
-            tally.add(suites::run(
-                &self.source,
-                self.variant,
-                self.filter.as_deref(),
-            )?);
+            tally.add(suites::run(suites::Wanted {
+                source: &self.source,
+                variant: self.variant,
+                filter: self.filter.as_deref(),
+                kexecs: self.kexecs,
+            })?);
         }
         if let Some(filter) = &self.filter
             && tally == Tally::default()

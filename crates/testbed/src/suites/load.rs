@@ -12,7 +12,7 @@ use crate::scenario::{
 
 /// As many as `churn` in the guest expects.
 const WORKERS: u32 = 4;
-/// How many kexecs in a row the suites make.
+/// How many kexecs in a row, unless more are asked for.
 const KEXECS: u32 = 3;
 /// How long the workers get before the kexec: less than a session takes to fill, more than it takes to begin.
 const RUN_UP_MS: [u64; 4] = [80, 300, 20, 150];
@@ -20,14 +20,8 @@ const RUN_UP_MS: [u64; 4] = [80, 300, 20, 150];
 const TOLERANCE_KIB: u64 = 16 << 10;
 
 /// On ours only: C loses sessions whose files are not all fetched when they are closed, by design.
-pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
-    match flavor {
-        Flavor::C => Vec::new(),
-        Flavor::Rust => vec![kexecs(KEXECS)],
-    }
-}
-
-fn kexecs(count: u32) -> Scenario {
+pub(super) fn kexecs(count: Option<u32>) -> Scenario {
+    let count = count.unwrap_or(KEXECS);
     let mut actions = Vec::new();
     for (generation, run_up) in (0..count).zip(RUN_UP_MS.into_iter().cycle()) {
         for worker in 0..WORKERS {

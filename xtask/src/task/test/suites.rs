@@ -25,19 +25,33 @@ const KEYS: u32 = 200_000;
 /// What the check of the exported symbols is called among the tests.
 const EXPORTS: &str = "kernel/modules can call the entry points of rust";
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The source; all series that are supported if it asks for nothing in particular.
+    pub source: &'a SourceArgs,
+    /// The variant of the kernels, unless it is the usual one.
+    pub variant: Option<Variant>,
+    /// Only scenarios whose name contains this.
+    pub filter: Option<&'a str>,
+    /// How many kexecs in a row the load goes through.
+    pub kexecs: Option<u32>,
+}
+
 /// One run of the suites.
 #[derive(Clone, Debug)]
-struct Round {
+struct Round<'a> {
     source: SourceArgs,
     variant: Variant,
     flavors: Vec<Flavor>,
+    wanted: Wanted<'a>,
 }
 
 /// The rounds of a test: on the source and the variant that were asked for, or else on every series that is supported, one as
 /// people run it and one under lockdep. A build costs minutes, so not every series has every variant by itself.
-fn rounds(source: &SourceArgs, variant: Option<Variant>) -> Vec<Round> {
-    let sources = if source.is_given() {
-        vec![(source.clone(), Variant::Plain)]
+fn rounds(wanted: Wanted<'_>) -> Vec<Round<'_>> {
+    let sources = if wanted.source.is_given() {
+        vec![(wanted.source.clone(), Variant::Plain)]
     } else {
         vec![
             (SourceArgs::of(Series::V7_2), Variant::Plain),
@@ -45,7 +59,7 @@ fn rounds(source: &SourceArgs, variant: Option<Variant>) -> Vec<Round> {
         ]
     };
     let round = |(source, usual)| {
-        let variant = variant.unwrap_or(usual);
+        let variant = wanted.variant.unwrap_or(usual);
         // Under KASAN a kernel more takes long to build.
         let flavors = match variant {
             Variant::Kasan => vec![Flavor::Rust],
@@ -55,25 +69,26 @@ fn rounds(source: &SourceArgs, variant: Option<Variant>) -> Vec<Round> {
             source,
             variant,
             flavors,
+            wanted,
         }
     };
     sources.into_iter().map(round).collect()
 }
 
-/// Builds the kernels and runs the suites on them, or those scenarios whose name contains `filter`.
+/// Builds the kernels and runs the suites on them, as far as they are asked for.
 ///
 /// A kernel that cannot be built counts as one test that failed.
-pub fn run(source: &SourceArgs, variant: Option<Variant>, filter: Option<&str>) -> Result<Tally> {
+pub fn run(wanted: Wanted<'_>) -> Result<Tally> {
     let cache = Cache::locate()?;
     setup::ensure(&cache, &[Need::Kernel, Need::Machine, Need::Demo])?;
     let mut tally = Tally::default();
-    for round in rounds(source, variant) {
-        if round.scenarios(filter) == 0 && !round.shows(filter) && !round.has_modules(filter) {
+    for round in rounds(wanted) {
+        if round.scenarios() == 0 && !round.shows() && !round.has_modules() {
             continue;
         }
         match round.kernels() {
             Ok((ours, kernels)) => {
-                let report = round.run(&cache, &ours, &kernels, filter)?;
+                let report = round.run(&cache, &ours, &kernels)?;
                 tally.add(Tally {
                     passed: report.passed(),
                     failed: report.failed(),
@@ -91,39 +106,38 @@ pub fn run(source: &SourceArgs, variant: Option<Variant>, filter: Option<&str>) 
     Ok(tally)
 }
 
-impl Round {
+impl Round<'_> {
     /// How many scenarios there are for this round; to know it takes no kernel.
-    fn scenarios(&self, filter: Option<&str>) -> usize {
+    fn scenarios(&self) -> usize {
         let flavors: Vec<_> = self.flavors.iter().map(|&flavor| flavor.into()).collect();
-        suites::select(&flavors, true, &self.options(filter)).len()
+        suites::select(&flavors, true, &self.options()).len()
     }
 
-    fn options(&self, filter: Option<&str>) -> Options {
+    fn options(&self) -> Options {
         Options {
-            filter: filter.map(str::to_owned),
+            filter: self.wanted.filter.map(str::to_owned),
+            kexecs: self.wanted.kexecs,
             with_aids: self.variant != Variant::Plain,
             ..Options::default()
         }
     }
 
     /// Whether the demonstration belongs to this round: it is the plain kernel that people see it with.
-    fn shows(&self, filter: Option<&str>) -> bool {
-        self.variant == Variant::Plain && filter.is_none_or(|text| DEMO.contains(text))
+    fn shows(&self) -> bool {
+        self.variant == Variant::Plain && self.is_named(DEMO)
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.wanted.filter.is_none_or(|text| name.contains(text))
     }
 
     /// Whether its kernels support modules, and exporting a symbol does something: see lockdep.config.
-    fn has_modules(&self, filter: Option<&str>) -> bool {
-        self.variant != Variant::Plain && filter.is_none_or(|text| EXPORTS.contains(text))
+    fn has_modules(&self) -> bool {
+        self.variant != Variant::Plain && self.is_named(EXPORTS)
     }
 
-    fn run(
-        &self,
-        cache: &Cache,
-        ours: &KernelImage,
-        kernels: &Kernels,
-        filter: Option<&str>,
-    ) -> Result<Report> {
-        let scenarios = self.scenarios(filter);
+    fn run(&self, cache: &Cache, ours: &KernelImage, kernels: &Kernels) -> Result<Report> {
+        let scenarios = self.scenarios();
         let version = &ours.version;
         eprintln!(
             "\nLinux {version}, {} kernels: {scenarios} scenarios",
@@ -134,15 +148,15 @@ impl Round {
         if scenarios > 0 {
             let options = Options {
                 logs: Some(logs.clone()),
-                ..self.options(filter)
+                ..self.options()
             };
             report = suites::run(kernels, &options)?;
         }
-        if self.has_modules(filter) {
+        if self.has_modules() {
             let started = Instant::now();
             report.add(EXPORTS, exports(ours), started.elapsed());
         }
-        if self.shows(filter) {
+        if self.shows() {
             let started = Instant::now();
             report.add(DEMO, show(&ours.bzimage, logs), started.elapsed());
         }
