@@ -5,5 +5,8 @@
 
 mod closing;
 mod failing;
+mod fetching;
+mod incoming;
+mod second_kexec;
 mod serialization;
 mod world;

@@ -78,3 +78,21 @@ pub(crate) fn follow(probe: &Probe, refused: &[&str]) -> BTreeMap<String, Stands
 pub(crate) fn all<const N: usize>(files: [&str; N], stand: Stands) -> BTreeMap<String, Stands> {
     files.map(|it| (it.to_owned(), stand)).into()
 }
+
+/// The files that their handler has finished since the last time, in that order.
+///
+/// None may be finished before it was asked.
+pub(crate) fn finishes(probe: &Probe) -> Vec<String> {
+    let mut asked = 0;
+    let mut finished = Vec::new();
+    for call in probe.calls() {
+        match call.split_once(' ').unwrap() {
+            ("can_finish", _) => asked += 1,
+            ("finish", file) => finished.push(file.to_owned()),
+            ("retrieve", _) => {}
+            _ => panic!("{call}"),
+        }
+    }
+    assert!(finished.len() <= asked);
+    finished
+}

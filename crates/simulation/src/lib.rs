@@ -3,6 +3,7 @@
 //! A simulated machine with LUO on it, and what a program does there: the vocabulary of every test that runs LUO in user
 //! space.
 
+mod busy;
 pub mod driver;
 pub mod image;
 pub mod ledger;

@@ -2,9 +2,10 @@
 
 //! A handler for memfds that records what it is asked, and refuses what it is told to refuse.
 
+use crate::busy::Busy;
 use kernel::{
     fs::File,
-    host::{self, memfd},
+    host::memfd,
     liveupdate::{FileOps, Module, Retrieval, Saved},
     prelude::*,
     sync::aref::ARef,
@@ -16,6 +17,7 @@ pub struct Probe {
     memfd: memfd::Handler,
     calls: Mutex<Vec<String>>,
     refusals: Mutex<Vec<(String, Error)>>,
+    busy: Busy,
 }
 
 impl Probe {
@@ -25,6 +27,7 @@ impl Probe {
             memfd: memfd::Handler::new(compatible),
             calls: Mutex::default(),
             refusals: Mutex::default(),
+            busy: Busy::default(),
         }))
     }
 
@@ -43,8 +46,8 @@ impl Probe {
         self.refusals.lock().unwrap().clear();
     }
 
-    fn called(&self, what: &str, file: &str) -> Result {
-        host::point();
+    fn called(&self, what: &str, file: &str, id: usize) -> Result {
+        self.busy.sleep(id);
         let call = format!("{what} {file}");
         let refusals = self.refusals.lock().unwrap();
         let refusal = refusals.iter().find(|(it, _)| *it == call);
@@ -80,36 +83,39 @@ impl FileOps for Probe {
     }
 
     fn preserve(&self, file: &File) -> Result<Saved> {
-        self.called("preserve", &label(file))?;
+        self.called("preserve", &label(file), file.addr())?;
         self.memfd.preserve(file)
     }
 
     fn unpreserve(&self, file: &File, saved: Saved) {
-        self.called("unpreserve", &label(file)).unwrap();
+        self.called("unpreserve", &label(file), file.addr())
+            .unwrap();
         self.memfd.unpreserve(file, saved);
     }
 
     fn freeze(&self, file: &File, saved: &mut Saved) -> Result {
-        self.called("freeze", &label(file))?;
+        self.called("freeze", &label(file), file.addr())?;
         self.memfd.freeze(file, saved)
     }
 
     fn unfreeze(&self, file: &File, saved: Saved) {
-        self.called("unfreeze", &label(file)).unwrap();
+        self.called("unfreeze", &label(file), file.addr()).unwrap();
         self.memfd.unfreeze(file, saved);
     }
 
     fn retrieve(&self, data: u64) -> Result<ARef<File>> {
-        self.called("retrieve", "untried")?;
+        self.called("retrieve", "untried", data as usize)?;
         self.memfd.retrieve(data)
     }
 
-    fn can_finish(&self, _: u64, retrieval: Retrieval<'_>) -> bool {
-        self.called("can_finish", &label_of(retrieval)).is_ok()
+    fn can_finish(&self, data: u64, retrieval: Retrieval<'_>) -> bool {
+        let id = data as usize;
+        self.called("can_finish", &label_of(retrieval), id).is_ok()
     }
 
     fn finish(&self, data: u64, retrieval: Retrieval<'_>) {
-        self.called("finish", &label_of(retrieval)).unwrap();
+        let id = data as usize;
+        self.called("finish", &label_of(retrieval), id).unwrap();
         self.memfd.finish(data, retrieval);
     }
 }

@@ -2,8 +2,8 @@
 
 //! An FLB that records what it is asked.
 
+use crate::busy::Busy;
 use kernel::{
-    host,
     liveupdate::{FlbObject, FlbOps, Module},
     prelude::*,
 };
@@ -22,6 +22,7 @@ pub struct Shared {
     module: Module,
     calls: Mutex<Vec<&'static str>>,
     refusal: Mutex<Option<(&'static str, Error)>>,
+    busy: Busy,
 }
 
 impl Shared {
@@ -32,6 +33,7 @@ impl Shared {
             module: Module::default(),
             calls: Mutex::default(),
             refusal: Mutex::default(),
+            busy: Busy::default(),
         }))
     }
 
@@ -46,7 +48,7 @@ impl Shared {
     }
 
     fn called(&self, call: &'static str) -> Result {
-        host::point();
+        self.busy.sleep(DATA as usize);
         self.calls.lock().unwrap().push(call);
         match *self.refusal.lock().unwrap() {
             Some((refused, err)) if refused == call => Err(err),
