@@ -4,9 +4,13 @@
 //! searched as far as it says; what must make it fail is in `mutations`.
 
 mod closing;
+mod device;
 mod failing;
 mod fetching;
+mod flb;
 mod incoming;
+mod module;
+mod registry;
 mod second_kexec;
 mod serialization;
 mod world;

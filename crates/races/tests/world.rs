@@ -18,8 +18,10 @@ pub(crate) fn retrieve(device: i32, name: &str) -> Result<i32> {
     call.on(device).map(|()| call.fd())
 }
 
-/// Jumps to the next kernel, which has this handler; gives its device.
+/// Jumps to the next kernel, which has this handler; gives its device. Programs end before: what
+/// they close is handed over by then, and stays as it is.
 pub(crate) fn jump(probe: &'static Probe) -> i32 {
+    host::exit();
     host::kexec();
     boot(&[FileHandler::new(probe)]);
     open_device().unwrap()
