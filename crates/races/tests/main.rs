@@ -9,6 +9,7 @@ mod failing;
 mod fetching;
 mod flb;
 mod incoming;
+mod links;
 mod module;
 mod registry;
 mod second_kexec;

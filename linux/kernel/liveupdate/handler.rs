@@ -2,7 +2,10 @@
 
 //! Which file handlers there are, what FLBs they depend on, and which files are preserved.
 
-use crate::{abi::MAX_FLBS, flb::outgoing::Outgoing as OutgoingFlb};
+use crate::{
+    abi::MAX_FLBS,
+    flb::outgoing::{HeldFlb, Outgoing as OutgoingFlb},
+};
 use kernel::{
     fs::File,
     liveupdate::{ActiveFlb, ActiveHandler, FileHandler, Flb, COMPATIBLE_LEN},
@@ -12,16 +15,25 @@ use kernel::{
     sync::{rwsem::RwSem, Arc, Mutex},
 };
 
+/// An FLB in a list.
+struct Link {
+    /// Larger than those before it, and never used again: who goes through the list leaves the
+    /// lock between two links, and the places of links change meanwhile.
+    number: u64,
+    flb: Arc<OutgoingFlb>,
+}
+
 /// A registered handler and the FLBs linked to it, in the order of their registration.
 struct Entry {
     handler: FileHandler,
-    flbs: KVec<Arc<OutgoingFlb>>,
+    flbs: KVec<Link>,
 }
 
 /// All handlers, and all FLBs that any of them is linked to.
 struct Tables {
     handlers: KVec<Entry>,
-    flbs: KVec<Arc<OutgoingFlb>>,
+    flbs: KVec<Link>,
+    last_number: u64,
 }
 
 impl Tables {
@@ -31,27 +43,34 @@ impl Tables {
 
     /// The state of `flb`, made and entered if this is its first link.
     fn enter_flb(&mut self, flb: Flb) -> Result<Arc<OutgoingFlb>> {
-        if let Some(known) = self.flbs.iter().find(|it| it.flb() == flb) {
-            return Ok(known.clone());
+        if let Some(known) = self.flbs.iter().find(|it| it.flb.flb() == flb) {
+            return Ok(known.flb.clone());
         }
         if self.flbs.len() == MAX_FLBS {
             return Err(ENOSPC);
         }
         let name = flb.compatible();
-        if self.flbs.iter().any(|it| it.flb().compatible() == name) {
+        if self.flbs.iter().any(|it| it.flb.flb().compatible() == name) {
             return Err(EEXIST);
         }
         let made = OutgoingFlb::new(flb)?;
-        self.flbs.push(made.clone(), GFP_KERNEL)?;
+        let link = self.link(made.clone());
+        self.flbs.push(link, GFP_KERNEL)?;
         Ok(made)
+    }
+
+    fn link(&mut self, flb: Arc<OutgoingFlb>) -> Link {
+        self.last_number += 1;
+        let number = self.last_number;
+        Link { number, flb }
     }
 
     /// Forgets the FLBs that no handler is linked to.
     fn drop_unlinked_flbs(&mut self) {
         let handlers = &self.handlers;
-        self.flbs.retain(|flb| {
+        self.flbs.retain(|known| {
             let mut links = handlers.iter().flat_map(|it| it.flbs.iter());
-            links.any(|it| Arc::ptr_eq(it, flb))
+            links.any(|it| Arc::ptr_eq(&it.flb, &known.flb))
         });
     }
 }
@@ -74,6 +93,7 @@ impl Registry {
         let tables = Tables {
             handlers: KVec::new(),
             flbs: KVec::new(),
+            last_number: 0,
         };
         pin_init!(Self {
             tables <- new_rwsem!(tables, "luo_registry"),
@@ -117,13 +137,14 @@ impl Registry {
     pub(crate) fn link(&self, handler: FileHandler, flb: Flb) -> Result {
         let mut tables = self.tables.write();
         let entry = tables.handler(handler).ok_or(EINVAL)?;
-        if entry.flbs.iter().any(|it| it.flb() == flb) {
+        if entry.flbs.iter().any(|it| it.flb.flb() == flb) {
             return Err(EEXIST);
         }
         entry.flbs.reserve(1, GFP_KERNEL)?;
         let outgoing = tables.enter_flb(flb)?;
+        let link = tables.link(outgoing);
         let entry = tables.handler(handler).ok_or(EINVAL)?;
-        entry.flbs.push(outgoing, GFP_KERNEL)?;
+        entry.flbs.push(link, GFP_KERNEL)?;
         Ok(())
     }
 
@@ -136,7 +157,7 @@ impl Registry {
         let mut tables = self.tables.write();
         let entry = tables.handler(handler).ok_or(ENOENT)?;
         let before = entry.flbs.len();
-        entry.flbs.retain(|it| it.flb() != flb);
+        entry.flbs.retain(|it| it.flb.flb() != flb);
         let removed = entry.flbs.len() < before;
         tables.drop_unlinked_flbs();
         removed.then_some(()).ok_or(ENOENT)
@@ -145,35 +166,33 @@ impl Registry {
     /// The outgoing state of `flb`, if any handler is linked to it.
     pub(crate) fn outgoing_flb(&self, flb: Flb) -> Option<Arc<OutgoingFlb>> {
         let tables = self.tables.read();
-        let found = tables.flbs.iter().find(|it| it.flb() == flb)?;
-        Some(found.clone())
+        let found = tables.flbs.iter().find(|it| it.flb.flb() == flb)?;
+        Some(found.flb.clone())
     }
 
-    /// The FLB number `index` of all that are linked, in the order of their registration.
-    pub(crate) fn nth_flb(&self, index: usize) -> Option<Arc<OutgoingFlb>> {
-        self.tables.read().flbs.get(index).cloned()
+    /// Of all FLBs that are linked the first whose number is above `last`, and its number.
+    pub(crate) fn flb_after(&self, last: u64) -> Option<(u64, Arc<OutgoingFlb>)> {
+        let tables = self.tables.read();
+        let link = tables.flbs.iter().find(|it| it.number > last)?;
+        Some((link.number, link.flb.clone()))
     }
 
-    /// The FLB number `index` of `handler`, held.
-    pub(crate) fn nth_flb_of(&self, handler: FileHandler, index: usize) -> Option<ActiveFlb> {
+    /// Of the FLBs of `handler` the last whose number is below `last`, held, and its number. Those
+    /// whose module is being unloaded are left out.
+    pub(crate) fn flb_before(&self, handler: FileHandler, last: u64) -> Option<(u64, ActiveFlb)> {
         let tables = self.tables.read();
         let entry = tables.handlers.iter().find(|it| it.handler == handler)?;
-        entry.flbs.get(index)?.flb().get()
+        let mut links = entry.flbs.iter().rev().filter(|it| it.number < last);
+        links.find_map(|it| Some((it.number, it.flb.flb().get()?)))
     }
 
-    /// How many FLBs are linked to `handler`.
-    pub(crate) fn nr_flbs_of(&self, handler: FileHandler) -> usize {
-        let tables = self.tables.read();
-        let entry = tables.handlers.iter().find(|it| it.handler == handler);
-        entry.map_or(0, |it| it.flbs.len())
-    }
-
-    /// Finds the handler that takes care of `file`, and holds it and its FLBs' states.
+    /// Finds the handler that takes care of `file`, and holds it and its FLBs.
     ///
     /// # Errors
     ///
-    /// `ENOENT` if there is none, or its module is being unloaded; `ENOMEM`.
-    pub(crate) fn find_for(&self, file: &File) -> Result<(ActiveHandler, KVec<Arc<OutgoingFlb>>)> {
+    /// `ENOENT` if there is none, or its module is being unloaded; `ENODEV` if an FLB's is;
+    /// `ENOMEM`.
+    pub(crate) fn find_for(&self, file: &File) -> Result<(ActiveHandler, KVec<HeldFlb>)> {
         let tables = self.tables.read();
         let entry = tables
             .handlers
@@ -181,10 +200,12 @@ impl Registry {
             .find(|it| it.handler.can_preserve(file))
             .ok_or(ENOENT)?;
         let mut flbs = KVec::with_capacity(entry.flbs.len(), GFP_KERNEL)?;
-        for flb in &entry.flbs {
-            flbs.push(flb.clone(), GFP_KERNEL)?;
+        let handler = entry.handler.get().ok_or(ENOENT)?;
+        for link in &entry.flbs {
+            let held = link.flb.flb().get().ok_or(ENODEV)?;
+            flbs.push((link.flb.clone(), held), GFP_KERNEL)?;
         }
-        Ok((entry.handler.get().ok_or(ENOENT)?, flbs))
+        Ok((handler, flbs))
     }
 
     /// Finds the handler by the name that the previous kernel wrote down.

@@ -144,7 +144,12 @@ impl Luo {
     }
 
     fn serialize_flbs(&self, page: &mut FlbPage) {
-        let linked = (0..).map_while(|index| self.registry.nth_flb(index));
+        let mut last = 0;
+        let linked = core::iter::from_fn(|| {
+            let (number, flb) = self.registry.flb_after(last)?;
+            last = number;
+            Some(flb)
+        });
         let in_use = linked.filter_map(|flb| flb.serialized());
         let mut count = 0;
         for (slot, ser) in page.entries.iter_mut().zip(in_use) {

@@ -84,11 +84,11 @@ impl IncomingFile {
 
     fn finish(self, registry: &Registry, flbs: &IncomingFlbs) {
         self.handler.finish(self.data, self.retrieval());
-        for index in (0..registry.nr_flbs_of(*self.handler)).rev() {
-            if let Some(flb) = registry.nth_flb_of(*self.handler, index) {
-                if let Ok(incoming) = flbs.find(&flb.compatible()) {
-                    incoming.file_finished(flb);
-                }
+        let mut last = u64::MAX;
+        while let Some((number, flb)) = registry.flb_before(*self.handler, last) {
+            last = number;
+            if let Ok(incoming) = flbs.find(&flb.compatible()) {
+                incoming.file_finished(flb);
             }
         }
     }

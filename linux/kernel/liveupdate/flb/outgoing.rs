@@ -106,6 +106,9 @@ impl Outgoing {
     }
 }
 
+/// An FLB with its module, which can go as soon as neither a lock nor a reference keeps it.
+pub(crate) type HeldFlb = (Arc<Outgoing>, ActiveFlb);
+
 /// One file's use of one FLB; dropping it ends the use.
 pub(crate) struct FlbUse(Arc<Outgoing>);
 
@@ -114,13 +117,12 @@ impl FlbUse {
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the FLB's module is being unloaded, or the FLB's own.
-    pub(crate) fn start(flb: Arc<Outgoing>) -> Result<Self> {
+    /// The FLB's own.
+    pub(crate) fn start((flb, held): HeldFlb) -> Result<Self> {
         let mut users = flb.users.lock();
         if users.kept.is_none() {
-            let active = flb.flb.get().ok_or(ENODEV)?;
-            let (data, obj) = active.preserve()?;
-            let flb = active;
+            let (data, obj) = held.preserve()?;
+            let flb = held;
             users.kept = Some(Kept { flb, data, obj });
         }
         users.files += 1;
@@ -146,7 +148,7 @@ impl FlbHold {
     /// # Errors
     ///
     /// Those of the FLB that fails, or `ENOMEM`.
-    pub(crate) fn start(flbs: KVec<Arc<Outgoing>>) -> Result<Self> {
+    pub(crate) fn start(flbs: KVec<HeldFlb>) -> Result<Self> {
         let mut hold = Self(KVec::with_capacity(flbs.len(), GFP_KERNEL)?);
         for flb in flbs {
             hold.0.push(FlbUse::start(flb)?, GFP_KERNEL)?;
