@@ -8,6 +8,7 @@ mod bytes;
 mod checkout;
 #[path = "../../../linux/kernel/liveupdate/conformance.rs"]
 mod conformance;
+mod countdown;
 mod faults;
 mod fdinfo;
 mod flb;

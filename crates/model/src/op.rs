@@ -227,6 +227,20 @@ impl Op {
     }
 }
 
+impl Op {
+    /// The same, by a caller whose memory the kernel cannot write. Not all operations write.
+    #[must_use]
+    pub fn unwritable(mut self) -> Self {
+        if let Self::Create { obstacle, .. }
+        | Self::Retrieve { obstacle, .. }
+        | Self::RetrieveFile { obstacle, .. } = &mut self
+        {
+            *obstacle = Obstacle::Unwritable;
+        }
+        self
+    }
+}
+
 fn finish(process: Process, names: impl Iterator<Item = Name>) -> Vec<Op> {
     let obstacle = Obstacle::None;
     let both = |name| {

@@ -179,13 +179,28 @@ impl Oracle {
         }
     }
 
+    /// Does `op` while a callback refuses.
+    pub fn apply_refusing(&mut self, op: Op, callback: Callback) -> Outcome {
+        let is_new = self.refusing.insert(callback);
+        let outcome = self.apply(op);
+        if is_new {
+            self.refusing.remove(&callback);
+        }
+        outcome
+    }
+
+    /// The sessions of the previous kernel are read. An operation may have come so far before it failed for lack of memory.
+    pub fn read_sessions(&mut self) {
+        self.nr_unread = 0;
+    }
+
     /// Opening the device reads the sessions of the previous kernel.
     fn open_device(&mut self, process: Process) -> Outcome {
         if self.device.is_some() {
             return Err(Errno::EBUSY);
         }
         self.device = Some(process);
-        self.nr_unread = 0;
+        self.read_sessions();
         Ok(Answer::Done)
     }
 
@@ -312,7 +327,7 @@ impl Oracle {
 
     fn hand_over(&mut self, image: Image) -> Outcome {
         self.change()?;
-        self.nr_unread = 0;
+        self.read_sessions();
         if self.incoming.iter().any(|it| !it.is_finished) {
             return Err(Errno::EBUSY);
         }

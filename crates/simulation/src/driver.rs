@@ -69,14 +69,15 @@ impl Driver {
         driver
     }
 
-    /// Lets the callback after the next `successes` refuse, once.
-    pub fn fail_callback(&self, successes: usize) {
-        self.refusals.fail_after(successes);
+    /// Lets the callback after the next `successes` refuse, once; `None` cancels that. Gives what was set before and has not
+    /// happened yet.
+    pub fn fail_callback(&self, successes: Option<usize>) -> Option<usize> {
+        self.refusals.fail_after(successes)
     }
 
-    /// Cancels that; gives the callback that has refused by then.
-    pub fn failed_callback(&self) -> Option<Callback> {
-        self.refusals.failed()
+    /// The callback that has refused so, and forgets it.
+    pub fn refused_callback(&self) -> Option<Callback> {
+        self.refusals.refused()
     }
 
     /// Does `op`, which is one of its own [`steps`](Op::steps).
@@ -248,16 +249,9 @@ impl Driver {
             Direction::Outgoing => vec![Call::retrieve_fd(0), Call::finish()],
             Direction::Incoming => vec![Call::preserve_fd(NO_FD, 0)],
         };
-        let results: BTreeSet<_> = calls
-            .iter()
-            .map(|it| in_process(process, || it.on(fd)).map_err(Error::to_errno))
-            .collect();
-        assert_eq!(results.len(), 1, "{results:?}");
-        results
-            .into_iter()
-            .next()
-            .unwrap()
-            .map_err(Error::from_errno)
+        let mut results = calls.iter().map(|it| in_process(process, || it.on(fd)));
+        let other = results.find(|it| *it != Err(EINVAL));
+        other.unwrap_or(Err(EINVAL))
     }
 
     fn flb(&self, flb: luo_model::Flb) -> Flb {

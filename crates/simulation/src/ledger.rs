@@ -24,7 +24,7 @@ pub struct Refusals(Arc<Mutex<State>>);
 struct State {
     refusing: BTreeSet<Callback>,
     countdown: Option<usize>,
-    failed: Option<Callback>,
+    refused: Option<Callback>,
 }
 
 impl Refusals {
@@ -38,22 +38,21 @@ impl Refusals {
         self.0.lock().unwrap().refusing.clear();
     }
 
-    /// Lets the callback after the next `successes` refuse, once.
-    pub fn fail_after(&self, successes: usize) {
-        self.0.lock().unwrap().countdown = Some(successes);
+    /// Lets the callback after the next `successes` refuse, once; `None` cancels that. Gives what was set before and has not
+    /// happened yet.
+    pub fn fail_after(&self, successes: Option<usize>) -> Option<usize> {
+        core::mem::replace(&mut self.0.lock().unwrap().countdown, successes)
     }
 
-    /// Cancels that; gives the callback that has refused by then.
-    pub fn failed(&self) -> Option<Callback> {
-        let mut state = self.0.lock().unwrap();
-        state.countdown = None;
-        state.failed.take()
+    /// The callback that has refused so, and forgets it.
+    pub fn refused(&self) -> Option<Callback> {
+        self.0.lock().unwrap().refused.take()
     }
 
     fn call(&self, callback: Callback) -> Result {
         let mut state = self.0.lock().unwrap();
         if state.countdown == Some(0) {
-            state.failed = Some(callback);
+            state.refused = Some(callback);
         }
         let fails = state.countdown == Some(0) || state.refusing.contains(&callback);
         state.countdown = state.countdown.and_then(|it| it.checked_sub(1));

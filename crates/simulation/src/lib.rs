@@ -4,6 +4,7 @@
 //! space.
 
 mod busy;
+pub mod countdown;
 pub mod driver;
 pub mod image;
 pub mod ledger;
