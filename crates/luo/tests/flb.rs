@@ -133,6 +133,31 @@ fn a_reference_keeps_the_object_until_it_is_given_back() {
     assert!(host::console().contains("given back more often than borrowed"));
 }
 
+/// The links went with the handler's module, which nothing held any more, and took the object with them: it was neither given up
+/// nor given back.
+#[test]
+fn a_reference_keeps_the_object_although_no_handler_is_linked_any_more() {
+    let World { probe, shared, flb } = World::power_on();
+    let session = create("s").unwrap();
+    preserve_new(session, "a", 1).unwrap();
+    host_api::flb_get_outgoing(flb).unwrap();
+    host::close(session).unwrap();
+    shared.calls();
+    host_api::unregister_file_handler(FileHandler::new(probe)).unwrap();
+    assert_eq!(host_api::flb_get_outgoing(flb), Ok(OUTGOING));
+    host_api::flb_put_outgoing(flb).unwrap();
+    host_api::flb_put_outgoing(flb).unwrap();
+    assert_eq!(shared.calls(), ["unpreserve"]);
+    assert_eq!(shared.module().refs(), 0);
+
+    // The FLB's own module goes, too: its name is free.
+    let handler = FileHandler::new(probe);
+    assert_eq!(host_api::unregister_flb(handler, flb), Err(ENOENT));
+    host_api::register_file_handler(handler).unwrap();
+    let namesake = Flb::new(Shared::new("shared-v1"));
+    assert_eq!(host_api::register_flb(handler, namesake), Ok(()));
+}
+
 /// In C the incoming count is set when somebody first asks for the object. If nobody did, the first
 /// finished file makes it underflow.
 #[test]

@@ -65,12 +65,12 @@ impl Tables {
         Link { number, flb }
     }
 
-    /// Forgets the FLBs that no handler is linked to.
+    /// Forgets the FLBs that no handler is linked to, unless somebody uses what is kept of them.
     fn drop_unlinked_flbs(&mut self) {
         let handlers = &self.handlers;
         self.flbs.retain(|known| {
             let mut links = handlers.iter().flat_map(|it| it.flbs.iter());
-            links.any(|it| Arc::ptr_eq(&it.flb, &known.flb))
+            links.any(|it| Arc::ptr_eq(&it.flb, &known.flb)) || known.flb.is_in_use()
         });
     }
 }
@@ -155,10 +155,12 @@ impl Registry {
     /// `ENOENT` if there is no such link.
     pub(crate) fn unlink(&self, handler: FileHandler, flb: Flb) -> Result {
         let mut tables = self.tables.write();
-        let entry = tables.handler(handler).ok_or(ENOENT)?;
-        let before = entry.flbs.len();
-        entry.flbs.retain(|it| it.flb.flb() != flb);
-        let removed = entry.flbs.len() < before;
+        let removed = tables.handler(handler).is_some_and(|entry| {
+            let before = entry.flbs.len();
+            entry.flbs.retain(|it| it.flb.flb() != flb);
+            entry.flbs.len() < before
+        });
+        // Without a link, too: this is where an FLB goes that was in use when its last link went.
         tables.drop_unlinked_flbs();
         removed.then_some(()).ok_or(ENOENT)
     }

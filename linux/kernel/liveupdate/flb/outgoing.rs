@@ -67,6 +67,11 @@ impl Outgoing {
         self.flb
     }
 
+    /// Whether something is kept for files or references.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.users.lock().kept.is_some()
+    }
+
     /// Borrows the live object.
     ///
     /// # Errors
