@@ -2,8 +2,14 @@
 
 //! A hand-over that fails leaves everything as it was.
 
-use kernel::{host, prelude::*};
-use luo_simulation::{create, kexec, power_on, preserve_new, reboot, retrieve, retrieve_contents};
+use kernel::{
+    host::{self, memfd},
+    liveupdate::FileHandler,
+    prelude::*,
+};
+use luo_simulation::{
+    boot, create, kexec, power_on, preserve, preserve_new, reboot, retrieve, retrieve_contents,
+};
 
 #[test]
 fn a_file_that_refuses_has_all_others_unfrozen_the_last_first() {
@@ -61,4 +67,25 @@ fn after_a_failure_the_gate_is_open_and_the_next_try_carries_everything() {
     assert_eq!(retrieve("second"), Err(ENOENT));
     let third = retrieve("third").unwrap();
     assert_eq!(retrieve_contents(third, 1).unwrap(), "d");
+}
+
+#[test]
+fn freezing_needs_no_memory() {
+    let probe = power_on();
+    for session in 0..60 {
+        let session = create(&session.to_string()).unwrap();
+        for token in 0..70 {
+            let file = memfd::create(b"f").unwrap();
+            preserve(session, file, token).unwrap();
+        }
+    }
+    host::fail_allocation(Some(0));
+    assert_eq!(reboot(), Ok(()));
+    assert!(
+        host::fail_allocation(None).is_some(),
+        "no allocation was tried"
+    );
+    host::kexec();
+    boot(&[FileHandler::new(probe)]);
+    assert!(retrieve("59").is_ok());
 }

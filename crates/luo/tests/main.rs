@@ -19,7 +19,6 @@ mod hostile;
 mod ioctls;
 mod isolation;
 mod kexec_refused;
-mod memory;
 mod model;
 mod nucleus;
 mod round_trip;
