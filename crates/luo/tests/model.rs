@@ -17,7 +17,7 @@ const CASES: &str = "LUO_MODEL_CASES";
 
 /// Runs `test` on random sequences of `T`, and says how many operations it has done.
 fn on_sequences<T: Arbitrary + Clone>(test: impl Fn(&[T]) -> usize) {
-    let cases = std::env::var(CASES).map_or(50, |it| it.parse().expect(CASES));
+    let cases = std::env::var(CASES).map_or(100, |it| it.parse().expect(CASES));
     let mut runner = TestRunner::new(Config {
         cases,
         // What is found goes into the list below: a seed would be of no use after the next change of the operations.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! What operations are about. Random ones stay below the number given; operations on many objects go beyond.
+//! What operations are about. Random ones stay below the number given, and the first may be favoured, so that operations meet;
+//! operations on many objects go beyond.
 
 macro_rules! domain {
-    ($($(#[$doc:meta])* $name:ident($number:ty) < $limit:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident($number:ty) < $limit:literal, $first:literal more of the first;)*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +27,8 @@ macro_rules! domain {
                 type Strategy = proptest::strategy::Map<core::ops::Range<$number>, fn($number) -> Self>;
 
                 fn arbitrary_with((): ()) -> Self::Strategy {
-                    proptest::strategy::Strategy::prop_map(0..$limit, Self)
+                    let favoured = |it| Self(if it < $limit { it } else { 0 });
+                    proptest::strategy::Strategy::prop_map(0..$limit + $first, favoured)
                 }
             }
         )*
@@ -35,17 +37,17 @@ macro_rules! domain {
 
 domain! {
     /// A process. Its end closes all its descriptors.
-    Process(u8) < 2;
+    Process(u8) < 2, 2 more of the first;
     /// The name of a session.
-    Name(u8) < 4;
+    Name(u8) < 4, 4 more of the first;
     /// What a session calls a file.
-    Token(u64) < 5;
+    Token(u64) < 5, 0 more of the first;
     /// A place in which each process keeps a descriptor of a file.
-    File(u8) < 3;
+    File(u8) < 3, 0 more of the first;
     /// A handler, and the kind of files it takes care of.
-    Handler(u8) < 2;
+    Handler(u8) < 2, 0 more of the first;
     /// Data that the files of several handlers share.
-    Flb(u8) < 2;
+    Flb(u8) < 2, 0 more of the first;
 }
 
 impl Name {

@@ -107,41 +107,44 @@ impl Modules {
 #[expect(missing_docs, reason = "the fields say what they are by their types")]
 pub enum Op {
     /// Opens the device.
+    #[cfg_attr(feature = "proptest", proptest(weight = 3))]
     OpenDevice { process: Process },
     /// Closes it.
+    #[cfg_attr(feature = "proptest", proptest(weight = 8))]
     CloseDevice { process: Process },
     /// Makes a file, with contents like no other, and keeps its descriptor in place of an earlier one.
-    #[cfg_attr(feature = "proptest", proptest(weight = 3))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 16))]
     MakeFile {
         process: Process,
         file: File,
         handler: Handler,
     },
     /// Closes a file.
+    #[cfg_attr(feature = "proptest", proptest(weight = 2))]
     CloseFile { process: Process, file: File },
     /// `CREATE_SESSION`.
-    #[cfg_attr(feature = "proptest", proptest(weight = 4))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 16))]
     Create {
         process: Process,
         name: Name,
         obstacle: Obstacle,
     },
     /// `PRESERVE_FD`.
-    #[cfg_attr(feature = "proptest", proptest(weight = 8))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 40))]
     Preserve {
         name: Name,
         file: File,
         token: Token,
     },
     /// `RETRIEVE_SESSION`.
-    #[cfg_attr(feature = "proptest", proptest(weight = 8))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 30))]
     Retrieve {
         process: Process,
         name: Name,
         obstacle: Obstacle,
     },
     /// `RETRIEVE_FD`; the descriptor takes the place of an earlier one.
-    #[cfg_attr(feature = "proptest", proptest(weight = 8))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 40))]
     RetrieveFile {
         name: Name,
         token: Token,
@@ -149,47 +152,54 @@ pub enum Op {
         obstacle: Obstacle,
     },
     /// `FINISH`.
-    #[cfg_attr(feature = "proptest", proptest(weight = 2))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 5))]
     Finish { name: Name },
     /// `GET_NAME`.
     GetName { session: Session },
     /// The calls that only sessions of the other direction answer.
     Misdirect { session: Session },
     /// Closes a session.
-    #[cfg_attr(feature = "proptest", proptest(weight = 3))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 8))]
     Close { session: Session },
     /// A process dies.
+    #[cfg_attr(feature = "proptest", proptest(weight = 2))]
     Crash { process: Process },
     /// A module registers a handler, and the FLBs that its files depend on.
+    #[cfg_attr(feature = "proptest", proptest(weight = 4))]
     Load { handler: Handler },
     /// The module is unloaded, unless it is in use.
+    #[cfg_attr(feature = "proptest", proptest(weight = 3))]
     Unload { handler: Handler },
     /// From now on a callback refuses.
+    #[cfg_attr(feature = "proptest", proptest(weight = 4))]
     Refuse { callback: Callback },
     /// No callback refuses any more.
-    #[cfg_attr(feature = "proptest", proptest(weight = 2))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 8))]
     Relent,
     /// Somebody in the kernel borrows the object of an FLB.
+    #[cfg_attr(feature = "proptest", proptest(weight = 4))]
     Borrow { direction: Direction, flb: Flb },
     /// And gives it back, or one that was never borrowed.
+    #[cfg_attr(feature = "proptest", proptest(weight = 4))]
     GiveBack { direction: Direction, flb: Flb },
     /// The first half of `reboot(LINUX_REBOOT_CMD_KEXEC)`: what can fail.
+    #[cfg_attr(feature = "proptest", proptest(weight = 2))]
     HandOver { image: Image },
     /// The second half: the next kernel runs, if the first half succeeded.
-    #[cfg_attr(feature = "proptest", proptest(weight = 3))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 6))]
     Jump { modules: Modules },
     /// Both halves.
-    #[cfg_attr(feature = "proptest", proptest(weight = 4))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 16))]
     Kexec { image: Image, modules: Modules },
     /// `CREATE_SESSION` so often that a block is full.
     CreateMany { process: Process },
     /// `PRESERVE_FD` so often that a block is full.
     PreserveMany { process: Process, name: Name },
     /// Retrieves and finishes the sessions of other operations than `CreateMany`.
-    #[cfg_attr(feature = "proptest", proptest(weight = 4))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 2))]
     FinishAll { process: Process },
     /// Retrieves and finishes those of `CreateMany`.
-    #[cfg_attr(feature = "proptest", proptest(weight = 2))]
+    #[cfg_attr(feature = "proptest", proptest(weight = 3))]
     FinishMany { process: Process },
 }
 

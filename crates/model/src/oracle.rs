@@ -374,6 +374,7 @@ impl Oracle {
             handler_refs: Handler::ALL.map(|it| self.nr_files_held(it)),
             nr_handles: Handler::ALL.map(|it| self.nr_handles(it)),
             flb_refs: Flb::ALL.map(|it| self.nr_lives_held(it)),
+            finished_flbs: Flb::ALL.map(|it| self.is_finished(it)),
             nr_pages: self.nr_pages(),
         }
     }

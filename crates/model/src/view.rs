@@ -55,6 +55,8 @@ pub struct View {
     pub nr_handles: [usize; 2],
     /// How often each FLB's module is held.
     pub flb_refs: [usize; 2],
+    /// Which FLBs of the previous kernel are finished.
+    pub finished_flbs: [bool; 2],
     /// How many pages are in use, by LUO, handlers and files.
     pub nr_pages: usize,
 }

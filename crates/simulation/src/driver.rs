@@ -345,6 +345,7 @@ impl Driver {
             handler_refs: self.handler_refs(),
             nr_handles: self.handlers.map(FileLedger::nr_handles),
             flb_refs: [0, 1].map(|it| self.flbs[it].module().refs() - self.old_refs.1[it]),
+            finished_flbs: self.flbs.map(FlbLedger::is_finished),
             nr_pages: host::pages_in_use(),
         }
     }

@@ -232,6 +232,7 @@ struct Lives {
     outgoing: Option<u64>,
     /// The handle, and whether the object was made.
     incoming: Option<(u64, bool)>,
+    is_finished: bool,
 }
 
 impl FlbLedger {
@@ -250,6 +251,12 @@ impl FlbLedger {
     pub fn jump(&self) {
         let mut lives = self.lives.lock().unwrap();
         lives.incoming = lives.outgoing.take().map(|data| (data, false));
+        lives.is_finished = false;
+    }
+
+    /// Whether it was finished in this kernel.
+    pub fn is_finished(&self) -> bool {
+        self.lives.lock().unwrap().is_finished
     }
 
     fn object(&self, data: u64) -> FlbObject {
@@ -288,10 +295,9 @@ impl FlbOps for FlbLedger {
     }
 
     fn finish(&self, data: u64, obj: FlbObject) {
-        assert_eq!(
-            self.lives.lock().unwrap().incoming.take(),
-            Some((data, true))
-        );
+        let mut lives = self.lives.lock().unwrap();
+        assert_eq!(lives.incoming.take(), Some((data, true)));
+        lives.is_finished = true;
         assert_eq!(obj, self.object(data));
     }
 }

@@ -68,6 +68,12 @@ impl Oracle {
         usize::from(self.is_kept(flb)) + usize::from(is_retrieved)
     }
 
+    /// Whether its incoming life is over.
+    pub(super) fn is_finished(&self, flb: Flb) -> bool {
+        let incoming = self.flbs[usize::from(flb.0)].incoming;
+        incoming.is_some_and(|it| it.stage == Stage::Finished)
+    }
+
     pub(super) fn borrow_outgoing(&mut self, flb: Flb) -> Outcome {
         if !self.is_kept(flb) {
             return Err(Errno::ENOENT);
