@@ -6,11 +6,17 @@ mod accel;
 mod agent;
 mod config;
 mod console;
+pub mod gdb;
+pub mod qmp;
+pub mod snapshot;
 
 use std::{
     fs::{self, File},
     net::TcpListener,
-    os::unix::{net::UnixListener, process::CommandExt as _},
+    os::unix::{
+        net::UnixListener,
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -21,6 +27,7 @@ use luo_guest::{
     payload,
     proto::{Failure, FromGuest, Hello, Op, Outcome},
 };
+use rustix::process::{Pid, Resource, Rlimit};
 use tempfile::TempDir;
 
 pub use accel::{Accelerator, best as best_accelerator};
@@ -52,12 +59,19 @@ impl Machine {
     /// When QEMU cannot be started, or the kernel does not reach the agent in time; then the console's last lines are in the
     /// error.
     pub fn boot(config: &MachineConfig) -> Result<Self> {
+        let mut machine = Self::start(Prepared::new(config, &[])?, &config.log)?;
+        machine.hello = machine.await_ready(config.boot_timeout())?.value;
+        Ok(machine)
+    }
+
+    /// Starts QEMU with the devices of a machine that has an agent, and waits for neither kernel nor agent.
+    fn start(prepared: Prepared, log: &Path) -> Result<Self> {
         let Prepared {
             files,
             disk,
             ports,
             mut command,
-        } = Prepared::new(config, &[])?;
+        } = prepared;
         let socket = files.path().join("agent");
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("cannot make {}", socket.display()))?;
@@ -67,18 +81,16 @@ impl Machine {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut qemu = spawn_with_us(&mut command)?;
-        let console = Console::keep(&mut qemu, &config.log)?;
+        let console = Console::keep(&mut qemu, log)?;
         let agent = agent::Link::accept(&listener, &mut qemu, &console)?;
-        let mut machine = Self {
+        Ok(Self {
             qemu,
             console,
             agent,
             ports,
             hello: agent::nobody(),
             _files: files,
-        };
-        machine.hello = machine.await_ready(config.boot_timeout())?.value;
-        Ok(machine)
+        })
     }
 
     /// Has the agent do something; its failure is an ordinary result.
@@ -96,6 +108,23 @@ impl Machine {
             } if of == id => Some((outcome, Some(ns))),
             _ => None,
         })
+    }
+
+    /// Waits until the agent of a machine that was not booted here says that it is ready.
+    ///
+    /// # Errors
+    /// When the machine dies or is not ready in time.
+    pub fn wait_until_ready(&mut self, timeout: Duration) -> Result<()> {
+        self.hello = self.await_ready(timeout)?.value;
+        Ok(())
+    }
+
+    /// Has the agent go into the loaded kernel, and waits for nothing.
+    ///
+    /// # Errors
+    /// When the machine is gone.
+    pub fn start_kexec(&mut self) -> Result<()> {
+        self.agent.send(Op::Kexec).map(drop)
     }
 
     /// Goes into the loaded kernel and waits for its agent. The inner error is the old kernel's refusal.
@@ -121,6 +150,48 @@ impl Machine {
             self.hello = hello.clone();
         }
         Ok(answer.value)
+    }
+
+    /// Whether the kernel has stopped, or QEMU has ended.
+    ///
+    /// # Errors
+    /// When the host does not tell.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.qemu.try_wait()?.is_some() || self.console.any(watch::is_panic))
+    }
+
+    /// Gives QEMU so much of the host's processors' time, and then ends it. Unlike a time limit this does not depend on how
+    /// busy the host is.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    pub fn limit_processor_time(&self, limit: Duration) -> Result<()> {
+        let seconds = Some(limit.as_secs());
+        let limit = Rlimit {
+            current: seconds,
+            // Half a minute later there is no way out of it.
+            maximum: seconds.map(|seconds| seconds + 30),
+        };
+        let qemu = Pid::from_raw(self.qemu.id().cast_signed());
+        rustix::process::prlimit(qemu, Resource::Cpu, limit).context("cannot limit QEMU")?;
+        Ok(())
+    }
+
+    /// Whether QEMU has used up its [time](Self::limit_processor_time).
+    ///
+    /// # Errors
+    /// When the host does not tell.
+    pub fn ran_out_of_time(&mut self) -> Result<bool> {
+        let status = self.qemu.try_wait()?;
+        Ok(status.is_some_and(|status| status.signal() == Some(libc::SIGXCPU)))
+    }
+
+    /// Ends QEMU, and gives everything that the machine has printed.
+    pub fn end(&mut self) -> Vec<Line> {
+        self.qemu.kill().ok();
+        self.qemu.wait().ok();
+        self.console.wait_for_the_end();
+        self.console.lines()
     }
 
     /// What the running kernel's agent said of it.
@@ -226,10 +297,7 @@ struct Prepared {
 
 impl Prepared {
     fn new(config: &MachineConfig, cmdline: &[&str]) -> Result<Self> {
-        let files = tempfile::Builder::new()
-            .prefix("luo-")
-            .tempdir()
-            .context("cannot make a temporary folder")?;
+        let files = temporary()?;
         let disk = files.path().join("payload");
         write_payload(&disk, config)?;
         let initrd = files.path().join("initrd");
@@ -258,6 +326,14 @@ impl Prepared {
             command,
         })
     }
+}
+
+/// A folder for what a machine needs while it runs.
+fn temporary() -> Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("luo-")
+        .tempdir()
+        .context("cannot make a temporary folder")
 }
 
 fn write_payload(path: &Path, config: &MachineConfig) -> Result<()> {

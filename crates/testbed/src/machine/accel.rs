@@ -28,14 +28,14 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
-    /// QEMU's words for a machine with it, real time and two processors.
+    /// QEMU's words for a machine with it and real time.
     ///
     /// Without five-level paging, which an emulated machine of this size has no use for: while the kernel identifies its
     /// processor it forgets for a moment that it has it, and KASAN complains about an interrupt that comes just then.
     pub(super) fn arguments(self) -> &'static str {
         match self {
-            Self::Tcg => "-accel tcg,thread=multi -cpu max,la57=off -smp 2",
-            Self::Kvm => "-accel kvm -cpu host -smp 2",
+            Self::Tcg => "-accel tcg,thread=multi -cpu max,la57=off",
+            Self::Kvm => "-accel kvm -cpu host",
         }
     }
 }

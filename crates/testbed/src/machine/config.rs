@@ -52,6 +52,8 @@ pub struct MachineConfig {
     pub extra_cmdline: String,
     /// Memory.
     pub memory_mib: u32,
+    /// Processors; one, when instructions are counted.
+    pub processors: u32,
     /// How time passes.
     pub clock: Clock,
     /// The guest's TCP ports that the host wants to reach.
@@ -73,6 +75,7 @@ impl MachineConfig {
             initrd,
             extra_cmdline: String::new(),
             memory_mib: 2048,
+            processors: 2,
             clock: Clock::Real,
             forwards: Vec::new(),
             log,
@@ -109,10 +112,12 @@ impl MachineConfig {
         let mut arguments =
             words("-machine q35 -nodefaults -no-user-config -no-reboot -display none");
         arguments.extend(["-m".into(), format!("{}M", self.memory_mib)]);
-        arguments.extend(words(match self.clock {
-            Clock::Real => accelerator.arguments(),
-            Clock::Instructions => "-accel tcg -cpu max,la57=off -smp 1 -icount shift=0,sleep=off",
-        }));
+        let (accelerator, processors) = match self.clock {
+            Clock::Real => (accelerator.arguments(), self.processors),
+            Clock::Instructions => ("-accel tcg -cpu max,la57=off -icount shift=0,sleep=off", 1),
+        };
+        arguments.extend(words(accelerator));
+        arguments.extend(["-smp".into(), processors.to_string()]);
         arguments
     }
 }

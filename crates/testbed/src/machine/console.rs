@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::Child,
     sync::{Arc, Mutex, PoisonError},
-    thread,
+    thread::{self, JoinHandle},
     time::Instant,
 };
 
@@ -31,6 +31,7 @@ pub struct Line {
 pub struct Console {
     lines: Arc<Mutex<Vec<Line>>>,
     log: PathBuf,
+    readers: Arc<Mutex<Vec<JoinHandle<io::Result<()>>>>>,
 }
 
 impl Console {
@@ -44,6 +45,7 @@ impl Console {
         let console = Self {
             lines: Arc::default(),
             log: log.to_owned(),
+            readers: Arc::default(),
         };
         let started = Instant::now();
         let stdout = qemu.stdout.take().context("QEMU has no standard output")?;
@@ -105,7 +107,7 @@ impl Console {
         prefix: &'static str,
     ) {
         let lines = Arc::clone(&self.lines);
-        thread::spawn(move || -> io::Result<()> {
+        let reader = thread::spawn(move || -> io::Result<()> {
             let mut from = BufReader::new(from);
             let mut bytes = Vec::new();
             while from.read_until(b'\n', &mut bytes)? > 0 {
@@ -121,6 +123,17 @@ impl Console {
             }
             Ok(())
         });
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.push(reader);
+    }
+
+    /// Waits until all that QEMU has printed is here; QEMU has to have ended.
+    pub(super) fn wait_for_the_end(&self) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        for reader in readers.drain(..) {
+            // What cannot be written to the log is not worth losing the rest for.
+            reader.join().ok();
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Line>> {
