@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use luo_guest::proto::{AGENT_TTY, FromGuest, Op, Outcome, Reply, Request};
 use rustix::termios::{OptionalActions, Termios, speed};
 
-use crate::{bulk, child, exec, kexec, luo, memfd, slots::Slots, system};
+use crate::{bulk, child, exec, kexec, luo, memfd, slots::Slots, survey, system};
 
 pub(crate) fn serve() -> Result<()> {
     let mut port = File::options()
@@ -93,6 +93,8 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
             timeout_ms,
         } => child::run(slots, ops, then, Duration::from_millis(timeout_ms)),
         Op::Bulk(bulk) => bulk::run(slots, bulk),
+        Op::PreserveAll { list } => survey::preserve_all(slots, &list),
+        Op::Survey { list } => survey::run(&list),
         Op::MemfdCreate { .. }
         | Op::MemfdVerify { .. }
         | Op::MemfdSeal { .. }

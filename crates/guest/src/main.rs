@@ -15,6 +15,7 @@ mod luo;
 mod memfd;
 mod net;
 mod slots;
+mod survey;
 mod system;
 mod userfault;
 

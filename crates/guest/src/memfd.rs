@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use luo_guest::proto::{Failure, MemfdSpec, Op, Outcome, Pages, Reply};
+use luo_guest::proto::{Failure, MemfdSpec, Op, Outcome, Pages, Reply, survey::Difference};
 use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::{
@@ -134,46 +134,53 @@ pub(crate) fn verify_fd(fd: impl AsFd, spec: &MemfdSpec) -> Outcome {
 }
 
 fn verify(file: &File, spec: &MemfdSpec) -> Outcome {
-    let metadata = file.metadata().tried("stat memfd")?;
-    expect("length", metadata.len(), spec.content.size)?;
-    let seals = rustix::fs::fcntl_get_seals(file).tried("get seals")?;
-    expect("seals", seals.bits().into(), spec.seals.into())?;
-    expect(
-        "position",
-        { file }.stream_position().tried("tell")?,
-        spec.position,
-    )?;
-    let (mut found, mut wanted) = (vec![0; PIECE as usize], vec![0; PIECE as usize]);
-    let mut offset = 0;
-    while offset < spec.content.size {
-        let length = (spec.content.size - offset).min(PIECE) as usize;
-        file.read_exact_at(&mut found[..length], offset)
-            .tried("read memfd")?;
-        spec.content.read_at(offset, &mut wanted[..length]);
-        if found[..length] != wanted[..length] {
-            let at = (0..length)
-                .find(|i| found[*i] != wanted[*i])
-                .unwrap_or_default();
-            expect(
-                &format!("byte {}", offset + at as u64),
-                found[at].into(),
-                wanted[at].into(),
-            )?;
-        }
-        offset += length as u64;
+    if let Some(Difference {
+        what,
+        found,
+        wanted,
+    }) = difference(file, spec)?
+    {
+        return Err(Failure {
+            errno: libc::EILSEQ,
+            message: format!("{what} of the memfd is {found:#x}, should be {wanted:#x}"),
+        });
     }
+    let metadata = file.metadata().tried("stat memfd")?;
     Ok(Reply::Verified {
         bytes: metadata.len(),
         allocated_bytes: metadata.blocks() * 512,
     })
 }
 
-fn expect(what: &str, found: u64, wanted: u64) -> Result<(), Failure> {
-    if found == wanted {
-        return Ok(());
+/// The first property, or the first byte, in which a memfd is not what it should be.
+pub(crate) fn difference(file: &File, spec: &MemfdSpec) -> Result<Option<Difference>, Failure> {
+    let length = file.metadata().tried("stat memfd")?.len();
+    let seals = rustix::fs::fcntl_get_seals(file).tried("get seals")?;
+    let position = { file }.stream_position().tried("tell")?;
+    let properties = [
+        ("length", length, spec.content.size),
+        ("seals", seals.bits().into(), spec.seals.into()),
+        ("position", position, spec.position),
+    ];
+    for (what, found, wanted) in properties {
+        if found != wanted {
+            return Ok(Some(Difference::new(what, found, wanted)));
+        }
     }
-    Err(Failure {
-        errno: libc::EILSEQ,
-        message: format!("{what} of the memfd is {found:#x}, should be {wanted:#x}"),
-    })
+    let most = spec.content.size.min(PIECE) as usize;
+    let (mut found, mut wanted) = (vec![0; most], vec![0; most]);
+    let mut offset = 0;
+    while offset < spec.content.size {
+        let length = (spec.content.size - offset).min(PIECE) as usize;
+        file.read_exact_at(&mut found[..length], offset)
+            .tried("read memfd")?;
+        spec.content.read_at(offset, &mut wanted[..length]);
+        if let Some(at) = (0..length).find(|i| found[*i] != wanted[*i]) {
+            let what = format!("byte {}", offset + at as u64);
+            let (found, wanted) = (found[at].into(), wanted[at].into());
+            return Ok(Some(Difference::new(what, found, wanted)));
+        }
+        offset += length as u64;
+    }
+    Ok(None)
 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pattern::Content;
 
+pub mod survey;
+
 /// The serial port the agent serves, in the guest.
 pub const AGENT_TTY: &str = "/dev/ttyS1";
 /// The agent's requests must not be longer: the guest's terminal layer drops what it cannot buffer.
@@ -173,6 +175,10 @@ pub enum Op {
 
     /// Many operations of one kind, timed. Gives [`Reply::Timing`].
     Bulk(Bulk),
+    /// Makes and preserves all that a file in the machine lists: [`survey::Sought`] as JSON.
+    PreserveAll { list: String },
+    /// Fetches and finishes all that the file lists. Gives [`Reply::Survey`].
+    Survey { list: String },
 }
 
 /// How the next kernel is loaded.
@@ -328,6 +334,7 @@ pub enum Reply {
         end: Option<Exit>,
     },
     Timing(Timing),
+    Survey(survey::Survey),
 }
 
 /// Which kernel runs.

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The two moments of a live update at which its bytes are corrupted: before the next kernel has read anything, and when its
+//! agent is about to ask for everything.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use luo_guest::proto::{
+    LoadMethod, Op, Outcome, Reply,
+    survey::{Sought, Survey},
+};
+use serde::Serialize;
+use tempfile::TempDir;
+
+use super::goods;
+use crate::{
+    machine::{
+        INITRD, Machine,
+        snapshot::{Patch, Snapshot, Source},
+    },
+    scenario::{Flavor, Lab},
+};
+
+/// Without randomness in addresses, with a console for warnings, and with an end where the kernel has lost its way. On a busy
+/// host the timer's interrupts come later than the kernel's check of them allows.
+const CMDLINE: &str = "nokaslr loglevel=5 oops=panic no_timer_check";
+/// All of it is below the hole for devices, so that a file's offset is a physical address.
+const MEMORY_MIB: u32 = 512;
+/// What a boot or an operation takes when the host is very busy.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// A kernel that computes for so long will not end: all together takes less than three seconds.
+const PROCESSOR_TIME: Duration = Duration::from_secs(40);
+/// Where the agent finds what it is to preserve, and to ask for.
+pub(super) const LIST: &str = "/etc/handover";
+/// The functions in which the implementations find what the previous kernel left.
+const FIRST_LOOK: [&str; 2] = ["luo_rust_early_init", "liveupdate_early_init"];
+
+/// When bytes are corrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Moment {
+    /// The next kernel boots, and has read nothing.
+    Early,
+    /// The next kernel's agent is up, and has asked for nothing.
+    Late,
+}
+
+/// A live update that can be gone through as often as one likes.
+#[derive(Debug)]
+pub(super) struct Stage {
+    early: Snapshot,
+    late: Snapshot,
+    sought: Vec<Sought>,
+    _folder: TempDir,
+}
+
+impl Stage {
+    /// Makes a handover, and keeps both moments of the kexec.
+    pub(super) fn prepare(lab: &Lab, flavor: Flavor) -> Result<Self> {
+        let folder = folder()?;
+        let about = format!("hostile {}", flavor.name());
+        let sought = goods::all();
+        let mut config = lab.machine(&about, &[flavor], flavor)?;
+        config.memory_mib = MEMORY_MIB;
+        config.processors = 1;
+        config.extra_cmdline = format!("{} {CMDLINE}", config.extra_cmdline).trim().into();
+        let image = lab.kernels.get(&flavor).context("no such kernel")?;
+        let first_look = first_look(&image.with_file_name("System.map"))?;
+        let mut source = Source::boot(&config, folder.path())?;
+        call(&mut source.machine, Op::PreserveAll { list: LIST.into() })?;
+        let load = Op::KexecLoad {
+            kernel: flavor.name().into(),
+            initrd: INITRD.into(),
+            cmdline: config.cmdline(flavor.name(), &[])?,
+            method: LoadMethod::File,
+        };
+        call(&mut source.machine, load)?;
+        let early = source.keep_at("early", first_look, PATIENCE)?;
+        source.machine.wait_until_ready(PATIENCE)?;
+        let late = source.keep("late")?;
+        Ok(Self {
+            early,
+            late,
+            sought,
+            _folder: folder,
+        })
+    }
+
+    /// The sessions that were handed over.
+    pub(super) fn sought(&self) -> &[Sought] {
+        &self.sought
+    }
+
+    /// Physical memory as the previous kernel left it.
+    pub(super) fn memory(&self) -> &Path {
+        &self.early.memory
+    }
+
+    /// Starts a machine at a moment, with these bytes in its memory. From early on it has yet to boot.
+    pub(super) fn resume(&self, moment: Moment, patches: &[Patch], log: &Path) -> Result<Machine> {
+        let snapshot = match moment {
+            Moment::Early => &self.early,
+            Moment::Late => &self.late,
+        };
+        let machine = snapshot.resume(patches, log)?;
+        machine.limit_processor_time(PROCESSOR_TIME)?;
+        Ok(machine)
+    }
+
+    /// Has the agent of a resumed machine fetch everything.
+    pub(super) fn survey(&self, machine: &mut Machine, moment: Moment) -> Result<Survey> {
+        if moment == Moment::Early {
+            machine.wait_until_ready(PATIENCE)?;
+        }
+        match call(machine, Op::Survey { list: LIST.into() })? {
+            Reply::Survey(survey) => Ok(survey),
+            other => bail!("no survey: {other:?}"),
+        }
+    }
+}
+
+/// In memory, where the host has such a place: a machine that writes to a disk's file waits for the disk.
+fn folder() -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("luo-hostile-");
+    builder
+        .tempdir_in("/dev/shm")
+        .or_else(|_| builder.tempdir())
+        .context("cannot make a temporary folder")
+}
+
+fn call(machine: &mut Machine, op: Op) -> Result<Reply> {
+    let what = format!("{op:.60?}");
+    let outcome: Outcome = machine.call(op, PATIENCE)?.value;
+    outcome
+        .map_err(|failure| anyhow::anyhow!("{what}: errno {}: {}", failure.errno, failure.message))
+}
+
+/// The virtual address of the kernel's first look at a handover, by the image's table of symbols.
+fn first_look(system_map: &Path) -> Result<u64> {
+    let map = fs::read_to_string(system_map)
+        .with_context(|| format!("cannot read {}", system_map.display()))?;
+    let address = map.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        let (address, name) = (words.next()?, words.nth(1)?);
+        FIRST_LOOK.contains(&name).then_some(address)
+    });
+    let address =
+        address.with_context(|| format!("{} has none of {FIRST_LOOK:?}", system_map.display()))?;
+    let address = u64::from_str_radix(address, 16)?;
+    ensure!(address != 0, "{} has no addresses", system_map.display());
+    Ok(address)
+}
