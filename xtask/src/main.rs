@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::task::{
-    bench::Bench, demo::Demo, doctor::Doctor, kernel::Kernel, test::Test, tidy::Tidy, vm::Vm,
+    bench::Bench, demo::Demo, doctor::Doctor, hostile::Hostile, kernel::Kernel, test::Test,
+    tidy::Tidy, vm::Vm,
 };
 
 /// The tasks of this repository
@@ -26,6 +27,7 @@ enum Task {
     Tidy(Tidy),
     Test(Test),
     Bench(Bench),
+    Hostile(Hostile),
     Vm(Vm),
 }
 
@@ -47,6 +49,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Tidy(tidy) => tidy.run(),
         Task::Test(test) => test.run(),
         Task::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
+        Task::Hostile(hostile) => hostile.run(),
         Task::Vm(vm) => vm.run().map(|()| ExitCode::SUCCESS),
     }
 }
