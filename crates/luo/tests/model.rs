@@ -60,9 +60,9 @@ fn random_failures_change_nothing_and_a_repeat_succeeds() {
     });
 }
 
-/// What random operations have found: as printed, with the incident.
+/// Sequences that failed once, as they are printed, each with the incident.
 #[test]
-fn what_was_found_stays_fixed() {
+fn what_failed_once_does_not_fail_again() {
     let (process, name, obstacle) = (Process(0), Name(0), Obstacle::None);
     let (file, handler, token) = (File(0), Handler(1), Token(0));
     let (direction, flb) = (Direction::Outgoing, Flb(0));
