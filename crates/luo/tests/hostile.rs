@@ -36,6 +36,15 @@ fn a_broken_root_stops_the_boot() {
     assert!(host::console().contains("wrote 'luo-v6', this one reads 'luo-v5'"));
 }
 
+/// The kernel's arithmetic is checked: one more than the greatest number stopped the boot.
+#[test]
+fn any_number_of_the_live_update_is_counted_on_from_as_c_does() {
+    corrupted(|it| set(it.root, 8, u64::MAX)).unwrap();
+    assert!(is_available("first"));
+    let (root, _) = host::published(c"LUO").unwrap();
+    assert_eq!(number(root, 8), 0);
+}
+
 #[test]
 fn broken_sessions_make_the_device_unusable_for_good_and_free_nothing() {
     let cases: [Case; 9] = [

@@ -96,7 +96,7 @@ impl Luo {
     ///
     /// `ENOMEM`, or what KHO gives.
     pub(crate) fn publish_root(&self) -> Result {
-        let root = Root::new(self.remains.liveupdate_num() + 1)?;
+        let root = Root::new(self.remains.liveupdate_num().wrapping_add(1))?;
         kho::add_subtree(SUBTREE, &root.root)?;
         *self.root.lock() = Some(root);
         Ok(())
