@@ -152,3 +152,16 @@ fn a_session_is_not_retrieved_twice_while_the_first_waits() {
     call.on(device).unwrap();
     assert_eq!(retrieve_contents(call.fd(), 1).unwrap(), "f");
 }
+
+#[test]
+fn a_descriptor_that_is_about_to_be_given_out_cannot_be_closed_before() {
+    power_on();
+    let device = open_device().unwrap();
+    let call = Call::create("s");
+    on_fault(call.addr, Access::Write, move || {
+        assert_eq!(host::close(device + 1), Err(EBADF));
+    });
+    call.on(device).unwrap();
+    assert_eq!(call.fd(), device + 1);
+    assert_eq!(preserve_new(call.fd(), "f", 1), Ok(()));
+}

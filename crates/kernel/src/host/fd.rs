@@ -70,6 +70,8 @@ impl Descriptors {
     }
 
     fn remove(&mut self, fd: i32) -> Option<Slot> {
+        // A number that is only reserved is no descriptor yet.
+        self.slot(fd)?.file.as_ref()?;
         let fd = u32::try_from(fd).ok()?;
         let process = PROCESS.with(Cell::get);
         self.slots.remove(&Number { process, fd })
