@@ -3,7 +3,7 @@
 //! File-lifecycle-bound data.
 
 use super::{COMPATIBLE_LEN, Module, ModuleRef, padded};
-use crate::error::Result;
+use crate::{backend, error::Result};
 use core::ops::Deref;
 
 /// The callbacks of an FLB: `struct liveupdate_flb_ops`.
@@ -63,6 +63,7 @@ impl Flb {
     /// Holds the module; `None` if it is being unloaded.
     #[must_use]
     pub fn get(self) -> Option<ActiveFlb> {
+        backend::point();
         let module = ModuleRef::get(self.0.module())?;
         Some(ActiveFlb {
             flb: self,

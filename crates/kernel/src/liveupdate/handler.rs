@@ -4,6 +4,7 @@
 
 use super::{COMPATIBLE_LEN, Module, ModuleRef, padded};
 use crate::{
+    backend,
     error::{Error, Result},
     fs::File,
     sync::aref::ARef,
@@ -93,6 +94,7 @@ impl FileHandler {
     /// Holds the module; `None` if it is being unloaded.
     #[must_use]
     pub fn get(self) -> Option<ActiveHandler> {
+        backend::point();
         let module = ModuleRef::get(self.0.module())?;
         Some(ActiveHandler {
             handler: self,
