@@ -67,3 +67,17 @@ fn close_of_a_session_against_creation_of_the_same_name() {
         nothing_is_left(device);
     });
 }
+
+#[test]
+fn creation_against_another_of_the_same_name() {
+    explore(Search::Every, || {
+        power_on();
+        let device = open_device().unwrap();
+        let task = move || create(device, "s");
+        let both = race(task, task);
+        assert!(
+            matches!(both, (Ok(_), Err(EEXIST)) | (Err(EEXIST), Ok(_))),
+            "{both:?}"
+        );
+    });
+}

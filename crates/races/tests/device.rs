@@ -33,7 +33,10 @@ fn first_open_against_another() {
     explore(Search::Every, || {
         unread();
         match race(open_device, open_device) {
-            (Ok(device), Err(EBUSY)) | (Err(EBUSY), Ok(device)) => session_is_whole(device),
+            (Ok(device), Err(EBUSY)) | (Err(EBUSY), Ok(device)) => {
+                assert_eq!(open_device(), Err(EBUSY));
+                session_is_whole(device);
+            }
             both => panic!("{both:?}"),
         }
     });
