@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::task::{
-    bench::Bench, demo::Demo, doctor::Doctor, hostile::Hostile, kernel::Kernel, test::Test,
-    tidy::Tidy, vm::Vm,
+    bench::Bench, demo::Demo, doctor::Doctor, hostile::Hostile, kernel::Kernel, mutants::Mutants,
+    test::Test, tidy::Tidy, vm::Vm,
 };
 
 /// The tasks of this repository
@@ -24,6 +24,7 @@ enum Task {
     Demo(Demo),
     Doctor(Doctor),
     Kernel(Kernel),
+    Mutants(Mutants),
     Tidy(Tidy),
     Test(Test),
     Bench(Bench),
@@ -46,6 +47,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(demo) => demo.run(),
         Task::Doctor(doctor) => doctor.run(),
         Task::Kernel(kernel) => kernel.run().map(|()| ExitCode::SUCCESS),
+        Task::Mutants(mutants) => mutants.run(),
         Task::Tidy(tidy) => tidy.run(),
         Task::Test(test) => test.run(),
         Task::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),

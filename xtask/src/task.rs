@@ -7,6 +7,7 @@ pub mod demo;
 pub mod doctor;
 pub mod hostile;
 pub mod kernel;
+pub mod mutants;
 pub mod test;
 pub mod tidy;
 pub mod vm;

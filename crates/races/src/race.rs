@@ -8,7 +8,7 @@ use shuttle::{
 };
 use std::{panic, sync::Arc};
 
-/// Lets both tasks run, in the order of which there are the most; gives what they gave.
+/// Lets both tasks run at the same time; gives what they gave.
 ///
 /// The calling task waits until both are done, and is no part of the race.
 ///

@@ -231,7 +231,7 @@ fn finish_against_another() {
 
 #[test]
 fn borrowing_against_finish() {
-    explore(Search::Every, || {
+    explore(Search::Preemptions(4), || {
         let World {
             shared,
             flb,
