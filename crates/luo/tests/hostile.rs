@@ -47,16 +47,13 @@ fn any_number_of_the_live_update_is_counted_on_from_as_c_does() {
 
 #[test]
 fn broken_sessions_make_the_device_unusable_for_good_and_free_nothing() {
-    let cases: [Case; 9] = [
+    let cases: [Case; 6] = [
         ("no such page", |it| set(it.root, 16, 0x1000)),
         ("not aligned", |it| set(it.root, 16, it.sessions + 8)),
         ("claimed by another", |it| set(it.root, 16, it.root)),
         ("cycle", |it| set(it.sessions, 0, it.sessions)),
         ("next is nowhere", |it| set(it.sessions, 0, u64::MAX)),
         ("too many", |it| set(it.sessions, 8, 52)),
-        ("empty name", |it| it.set_session(0, 0, 0)),
-        ("endless name", |it| it.write_session(1, &[b'x'; 64])),
-        ("the same name", |it| it.write_session(1, b"first\0")),
     ];
     for (what, corrupt) in cases {
         corrupted(corrupt).unwrap();
@@ -93,6 +90,65 @@ fn a_broken_session_does_not_concern_the_others() {
         // Waiting would not make it any better.
         assert_eq!(reboot(), Ok(()), "{what}");
     }
+}
+
+/// A single name that could not be used made all sessions unavailable.
+#[test]
+fn a_session_that_nobody_can_ask_for_does_not_concern_the_others() {
+    let cases: [Case; 2] = [
+        ("empty name", |it| it.set_session(0, 0, 0)),
+        ("endless name", |it| it.write_session(0, &[b'x'; 64])),
+    ];
+    for (what, corrupt) in cases {
+        corrupted(corrupt).unwrap();
+        assert_eq!(retrieve("first"), Err(ENOENT), "{what}");
+        let session = retrieve("second").unwrap();
+        assert_eq!(retrieve_contents(session, 1).unwrap(), "s", "{what}");
+        finish(session).unwrap();
+        let shown = host_api::show_incoming().unwrap();
+        assert!(
+            shown.contains("sessions: 1 leaked without a name\n"),
+            "{shown}"
+        );
+        assert_eq!(reboot(), Ok(()), "{what}");
+    }
+}
+
+#[test]
+fn namesakes_are_both_lost_and_nobody_else_is() {
+    let probe = power_on();
+    for (name, content) in [("first", "1"), ("second", "2"), ("third", "3")] {
+        preserve_new(create(name).unwrap(), content, 1).unwrap();
+    }
+    reboot().unwrap();
+    Image::find().write_session(1, b"first\0");
+    host::kexec();
+    boot(&[FileHandler::new(probe)]);
+    assert_eq!(retrieve("first"), Err(EIO));
+    assert_eq!(retrieve("second"), Err(ENOENT));
+    let third = retrieve("third").unwrap();
+    assert_eq!(retrieve_contents(third, 1).unwrap(), "3");
+    finish(third).unwrap();
+    assert_eq!(reboot(), Ok(()));
+}
+
+/// The first of two sessions with the same list of files got them, whosever they were.
+#[test]
+fn whose_files_are_in_doubt_nobody_gets() {
+    let probe = power_on();
+    for (name, content) in [("first", "1"), ("second", "2"), ("third", "3")] {
+        preserve_new(create(name).unwrap(), content, 1).unwrap();
+    }
+    reboot().unwrap();
+    let image = Image::find();
+    image.set_session(0, 64, image.files(1));
+    host::kexec();
+    boot(&[FileHandler::new(probe)]);
+    for name in ["first", "second"] {
+        assert_eq!(retrieve(name), Err(EIO), "{name}");
+    }
+    let third = retrieve("third").unwrap();
+    assert_eq!(retrieve_contents(third, 1).unwrap(), "3");
 }
 
 #[test]

@@ -52,11 +52,11 @@ impl State {
         Ok(())
     }
 
-    /// Gives the session up, for this reason.
-    fn give_up(&mut self, fault: Error) -> Result {
-        self.step(Event::Break)?;
-        self.fault = Some(fault);
-        Ok(())
+    /// Gives the session up, for this reason; the first reason stays.
+    fn give_up(&mut self, fault: Error) {
+        if self.step(Event::Break).is_ok() {
+            self.fault = Some(fault);
+        }
     }
 }
 
@@ -82,7 +82,7 @@ impl Session {
                 set.count,
                 set.head_pa
             );
-            state.give_up(EINVAL)?;
+            state.give_up(EINVAL);
         }
         let init = pin_init!(Self {
             name,
@@ -136,7 +136,7 @@ impl Checkout {
             }
             if err != ENOENT {
                 pr_err!("session '{}' is broken ({:?}) and leaked\n", name, err);
-                state.give_up(err)?;
+                state.give_up(err);
             }
             return Err(EIO);
         }

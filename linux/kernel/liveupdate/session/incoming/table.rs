@@ -35,8 +35,12 @@ enum Stage {
 pub(crate) struct Table {
     stage: Stage,
     pub(super) by_name: Sessions,
-    /// How many entries of the blocks are in `by_name`, while they are being read.
+    /// How many entries of the blocks are read, while they are being read.
     nr_read: usize,
+    /// How many of them are leaked because nobody can ask for them.
+    nr_nameless: usize,
+    /// The sessions with files, while they are being read.
+    with_files: KVVec<(FileSet, Arc<Session>)>,
 }
 
 impl Table {
@@ -50,6 +54,8 @@ impl Table {
             },
             by_name: RBTree::new(),
             nr_read: 0,
+            nr_nameless: 0,
+            with_files: KVVec::new(),
         }
     }
 
@@ -87,20 +93,56 @@ impl Table {
     fn read(&mut self, blocks: &mut Blocks) -> Result {
         blocks.load()?;
         for ser in blocks.iter().skip(self.nr_read) {
-            let name = SessionName::new(&ser.name)?;
-            if self.by_name.get(&name).is_some() {
-                return Err(EEXIST);
-            }
-            let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-            let set = FileSet {
-                head_pa: ser.files_pa,
-                count: ser.count,
-            };
-            self.by_name
-                .insert(node.into_node(name, Session::new(name, set)?));
+            self.add(&ser)?;
             self.nr_read += 1;
         }
+        self.give_up_those_that_share();
         Ok(())
+    }
+
+    /// Adds a session. One whose name cannot be used is leaked and does not concern the others. If
+    /// two have the same name nobody knows which is which: both are lost.
+    fn add(&mut self, ser: &SessionSer) -> Result {
+        let Ok(name) = SessionName::new(&ser.name) else {
+            pr_err!("a session without a usable name is leaked\n");
+            self.nr_nameless += 1;
+            return Ok(());
+        };
+        if let Some(namesake) = self.by_name.get(&name) {
+            pr_err!("two sessions are called '{}' and leaked\n", name);
+            namesake.state.lock().give_up(EEXIST);
+            self.nr_nameless += 1;
+            return Ok(());
+        }
+        let set = FileSet {
+            head_pa: ser.files_pa,
+            count: ser.count,
+        };
+        self.with_files.reserve(1, GFP_KERNEL)?;
+        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+        let session = Session::new(name, set)?;
+        if set.head_pa != 0 {
+            self.with_files.push((set, session.clone()), GFP_KERNEL)?;
+        }
+        self.by_name.insert(node.into_node(name, session));
+        Ok(())
+    }
+
+    /// Gives up all sessions that claim the same files: whoever came first would get the files of
+    /// another.
+    fn give_up_those_that_share(&mut self) {
+        let mut sessions = core::mem::take(&mut self.with_files);
+        sessions.sort_unstable_by_key(|(set, _)| (set.head_pa, set.count));
+        for pair in sessions.windows(2) {
+            let [(one, a), (other, b)] = pair else {
+                continue;
+            };
+            if (one.head_pa, one.count) == (other.head_pa, other.count) {
+                pr_err!("'{}' and '{}' have the same files\n", a.name, b.name);
+                a.state.lock().give_up(EEXIST);
+                b.state.lock().give_up(EEXIST);
+            }
+        }
     }
 
     /// A session whose files a kexec would lose, if there is one.
@@ -127,6 +169,12 @@ impl Table {
                 "sessions: all, and {} pages of their list, leaked: {fault:?}\n",
                 blocks.pages()
             ))?,
+        }
+        if self.nr_nameless != 0 {
+            f.write_fmt(fmt!(
+                "sessions: {} leaked without a name\n",
+                self.nr_nameless
+            ))?;
         }
         self.by_name.values().try_for_each(|it| it.show(f))
     }
