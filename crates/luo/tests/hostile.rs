@@ -92,6 +92,13 @@ fn a_broken_session_does_not_concern_the_others() {
     }
 }
 
+/// The next number was computed with a check for overflow, which stopped the boot.
+#[test]
+fn the_number_of_live_updates_may_be_any() {
+    corrupted(|it| set(it.root, 8, u64::MAX)).unwrap();
+    assert!(is_available("first"));
+}
+
 /// A single name that could not be used made all sessions unavailable.
 #[test]
 fn a_session_that_nobody_can_ask_for_does_not_concern_the_others() {
