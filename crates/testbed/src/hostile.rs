@@ -55,6 +55,9 @@ use crate::{
     watch,
 };
 
+/// A busy host makes the machine's clock jump, which the kernel's timers complain about. What kind of trouble a backtrace
+/// belongs to stands in the line before it.
+const OF_THE_HOST: [&str; 2] = ["WARNING: kernel/time/", "Call Trace:"];
 /// Lines of the kernel's that go into a report.
 const MOST_LINES: usize = 12;
 /// What LUO and its neighbours call themselves in the kernel's log.
@@ -208,7 +211,7 @@ impl Run<'_> {
         };
         let lines: Vec<_> = machine.end().into_iter().map(|line| line.text).collect();
         let texts = lines.iter().map(String::as_str);
-        let trouble: Vec<_> = watch::unexpected(texts, &[])
+        let trouble: Vec<_> = watch::unexpected(texts, &OF_THE_HOST)
             .into_iter()
             .map(str::to_owned)
             .collect();
