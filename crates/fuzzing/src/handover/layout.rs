@@ -160,7 +160,7 @@ impl Layout {
     }
 
     /// The sessions that the corruption, which has led to `now`, must not harm: nothing of theirs has changed, nothing
-    /// that all depend on has changed, and nothing that has changed looks like an address of theirs.
+    /// that all depend on has changed, nobody else has their name, and nothing that has changed looks like an address of theirs.
     pub(super) fn unharmed(&self, now: &Pages) -> BTreeSet<usize> {
         let same = |pa: u64, range: core::ops::Range<usize>| {
             self.pristine[&pa][range.clone()] == now[&pa][range]
@@ -168,17 +168,26 @@ impl Layout {
         // The number of the live update may be any.
         let mut common = same(self.root, 0..8) && same(self.root, 16..32);
         common &= same(self.flbs, 0..4096);
-        for block in &self.blocks {
-            common &= same(*block, 0..16);
-            common &= (0..FILL).all(|slot| same(*block, 16 + 80 * slot..16 + 80 * slot + NAME));
-        }
+        common &= self.blocks.iter().all(|block| same(*block, 0..16));
         if !common {
             return BTreeSet::new();
         }
         let mentioned = self.mentioned(now);
+        let place = |index: usize| (self.blocks[index / FILL], 16 + 80 * (index % FILL));
+        let name = |index: usize| {
+            let (block, record) = place(index);
+            now[&block][record..record + NAME]
+                .split(|it| *it == 0)
+                .next()
+        };
+        let namesakes = |of: usize| {
+            let all = 0..self.sessions.len();
+            all.filter(|it| name(*it) == name(of)).count()
+        };
         let unharmed = self.sessions.iter().enumerate().filter(|(index, it)| {
-            let (block, record) = (self.blocks[index / FILL], 16 + 80 * (index % FILL));
+            let (block, record) = place(*index);
             same(block, record..record + 80)
+                && namesakes(*index) == 1
                 && it
                     .pages()
                     .all(|pa| same(pa, 0..4096) && !mentioned.contains(&pa))

@@ -165,9 +165,16 @@ impl Reference {
         };
         self.table = Table::Broken;
         let chain = self.chain(head, 80).ok_or(EIO)?;
-        let mut sessions = BTreeMap::new();
+        let mut sessions = BTreeMap::<Name, Session>::new();
         for entry in &chain.entries {
-            let name = name_of(&entry[..NAME]).ok_or(EIO)?;
+            // Nobody can ask for it.
+            let Some(name) = name_of(&entry[..NAME]) else {
+                continue;
+            };
+            if let Some(namesake) = sessions.get_mut(&name) {
+                namesake.phase = Phase::Broken;
+                continue;
+            }
             let (files_pa, count) = (number(entry, 64), number(entry, 72));
             let session = Session {
                 files_pa,
@@ -180,8 +187,13 @@ impl Reference {
                 blocks: Vec::new(),
                 files: Vec::new(),
             };
-            if sessions.insert(name, session).is_some() {
-                return Err(EIO);
+            sessions.insert(name, session);
+        }
+        let files = |it: &Session| (it.files_pa, it.count);
+        let all: Vec<_> = sessions.values().map(files).collect();
+        for session in sessions.values_mut().filter(|it| it.files_pa != 0) {
+            if all.iter().filter(|it| **it == files(session)).count() > 1 {
+                session.phase = Phase::Broken;
             }
         }
         self.freed.extend(chain.blocks);
