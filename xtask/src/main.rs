@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::task::{
-    bench::Bench, demo::Demo, doctor::Doctor, hostile::Hostile, kernel::Kernel, mutants::Mutants,
-    test::Test, tidy::Tidy, vm::Vm,
+    bench::Bench, demo::Demo, doctor::Doctor, golden::Golden, hostile::Hostile, kernel::Kernel,
+    mutants::Mutants, test::Test, tidy::Tidy, vm::Vm,
 };
 
 /// The tasks of this repository
@@ -23,6 +23,7 @@ struct Cli {
 enum Task {
     Demo(Demo),
     Doctor(Doctor),
+    Golden(Golden),
     Kernel(Kernel),
     Mutants(Mutants),
     Tidy(Tidy),
@@ -46,6 +47,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Demo(demo) => demo.run(),
         Task::Doctor(doctor) => doctor.run(),
+        Task::Golden(golden) => golden.run().map(|()| ExitCode::SUCCESS),
         Task::Kernel(kernel) => kernel.run().map(|()| ExitCode::SUCCESS),
         Task::Mutants(mutants) => mutants.run(),
         Task::Tidy(tidy) => tidy.run(),

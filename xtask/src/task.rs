@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod demo;
 pub mod doctor;
+pub mod golden;
 pub mod hostile;
 pub mod kernel;
 pub mod mutants;

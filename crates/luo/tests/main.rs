@@ -13,6 +13,7 @@ mod faults;
 mod fdinfo;
 mod flb;
 mod freeze;
+mod golden;
 mod handed_over;
 mod handlers;
 mod hostile;

@@ -14,10 +14,10 @@ mod case;
 mod field;
 mod goods;
 mod handover;
-mod memory;
+pub(crate) mod memory;
 mod random;
 mod results;
-mod stage;
+pub(crate) mod stage;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod cache;
 pub mod demo;
+pub mod golden;
 pub mod hostile;
 pub mod image;
 pub mod machine;

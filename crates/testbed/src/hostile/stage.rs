@@ -24,11 +24,11 @@ use crate::{
 
 /// Without randomness in addresses, with a console for warnings, and with an end where the kernel has lost its way. On a busy
 /// host the timer's interrupts come later than the kernel's check of them allows.
-const CMDLINE: &str = "nokaslr loglevel=5 oops=panic no_timer_check";
+pub(crate) const CMDLINE: &str = "nokaslr loglevel=5 oops=panic no_timer_check";
 /// All of it is below the hole for devices, so that a file's offset is a physical address.
-const MEMORY_MIB: u32 = 512;
+pub(crate) const MEMORY_MIB: u32 = 512;
 /// What a boot or an operation takes when the host is very busy.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 /// A kernel that computes for so long will not end: all together takes less than three seconds.
 const PROCESSOR_TIME: Duration = Duration::from_secs(40);
 /// Where the agent finds what it is to preserve, and to ask for.
@@ -121,7 +121,7 @@ impl Stage {
 }
 
 /// In memory, where the host has such a place: a machine that writes to a disk's file waits for the disk.
-fn folder() -> Result<TempDir> {
+pub(crate) fn folder() -> Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("luo-hostile-");
     builder
@@ -130,7 +130,7 @@ fn folder() -> Result<TempDir> {
         .context("cannot make a temporary folder")
 }
 
-fn call(machine: &mut Machine, op: Op) -> Result<Reply> {
+pub(crate) fn call(machine: &mut Machine, op: Op) -> Result<Reply> {
     let what = format!("{op:.60?}");
     let outcome: Outcome = machine.call(op, PATIENCE)?.value;
     outcome
@@ -138,7 +138,7 @@ fn call(machine: &mut Machine, op: Op) -> Result<Reply> {
 }
 
 /// The virtual address of the kernel's first look at a handover, by the image's table of symbols.
-fn first_look(system_map: &Path) -> Result<u64> {
+pub(crate) fn first_look(system_map: &Path) -> Result<u64> {
     let map = fs::read_to_string(system_map)
         .with_context(|| format!("cannot read {}", system_map.display()))?;
     let address = map.lines().find_map(|line| {
