@@ -52,13 +52,31 @@ pub struct Machine {
     _files: TempDir,
 }
 
+/// What was waited for has not come in time.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NoAnswer(String);
+
 impl Machine {
     /// Starts QEMU and waits until the agent answers.
     ///
     /// # Errors
-    /// When QEMU cannot be started, or the kernel does not reach the agent in time; then the console's last lines are in the
-    /// error.
+    /// When QEMU cannot be started, or the kernel does not reach the agent in time, twice; then the console's last lines are in
+    /// the error.
     pub fn boot(config: &MachineConfig) -> Result<Self> {
+        match Self::boot_once(config) {
+            // An emulated machine with several processors hangs now and then while its devices are looked for, long before
+            // live update has anything to do. A kernel that is to blame does it again.
+            Err(error) if error.is::<NoAnswer>() => {
+                let log = config.log.display();
+                eprintln!("note: the machine of {log} hangs while it boots; starting it once more");
+                Self::boot_once(config)
+            }
+            booted => booted,
+        }
+    }
+
+    fn boot_once(config: &MachineConfig) -> Result<Self> {
         let mut machine = Self::start(Prepared::new(config, &[])?, &config.log)?;
         machine.hello = machine.await_ready(config.boot_timeout())?.value;
         Ok(machine)
@@ -255,10 +273,8 @@ impl Machine {
                 bail!(self.console.report(&format!("{how} during {what}")));
             }
             if Instant::now() >= deadline {
-                bail!(
-                    self.console
-                        .report(&format!("no answer within {} s: {what}", timeout.as_secs()))
-                );
+                let what = format!("no answer within {} s: {what}", timeout.as_secs());
+                return Err(NoAnswer(self.console.report(&what)).into());
             }
         }
     }

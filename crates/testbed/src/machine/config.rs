@@ -19,7 +19,7 @@ pub const INITRD: &str = "initrd";
 const CMDLINE: &str = "console=ttyS0 panic=-1 kho=on liveupdate=on";
 
 /// How long an ordinary kernel may take to reach the agent.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
+const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A kernel to boot or to kexec into.
 #[derive(Debug, Clone, PartialEq, Eq)]
