@@ -273,10 +273,12 @@ impl Run<'_> {
     }
 }
 
-/// A number as a number, a text as a text.
+/// A number as a number, a text as a text, without what fills it up.
 fn show(bytes: &[u8]) -> String {
-    match bytes.try_into() {
-        Ok(bytes) => format!("{:#x}", u64::from_le_bytes(bytes)),
-        Err(_) => format!("\"{}\"", bytes.escape_ascii()),
+    if let Ok(bytes) = bytes.try_into() {
+        return format!("{:#x}", u64::from_le_bytes(bytes));
     }
+    let end = bytes.iter().rposition(|byte| *byte != 0);
+    let text = &bytes[..end.map_or(0, |at| at + 1)];
+    format!("\"{}\"", text.escape_ascii())
 }

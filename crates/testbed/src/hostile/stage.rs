@@ -3,7 +3,7 @@
 //! The two moments of a live update at which its bytes are corrupted: before the next kernel has read anything, and when its
 //! agent is about to ask for everything.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use luo_guest::proto::{
@@ -120,14 +120,34 @@ impl Stage {
     }
 }
 
-/// In memory, where the host has such a place: a machine that writes to a disk's file waits for the disk.
+/// Where the host has a place for files in memory: a machine that writes to a disk's file waits for the disk.
+const IN_MEMORY: &str = "/dev/shm";
+/// Folders are called this, and then for the process that made them.
+const PREFIX: &str = "luo-hostile-";
+
 pub(crate) fn folder() -> Result<TempDir> {
+    remove_what_is_left();
+    let prefix = format!("{PREFIX}{}-", process::id());
     let mut builder = tempfile::Builder::new();
-    builder.prefix("luo-hostile-");
+    builder.prefix(&prefix);
     builder
-        .tempdir_in("/dev/shm")
+        .tempdir_in(IN_MEMORY)
         .or_else(|_| builder.tempdir())
         .context("cannot make a temporary folder")
+}
+
+/// A process that was killed has left its folder, which is memory. That it cannot be removed is no reason not to go on.
+fn remove_what_is_left() {
+    let entries = fs::read_dir(IN_MEMORY).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if let Some((process, _)) = owner.and_then(|owner| owner.split_once('-'))
+            && !Path::new("/proc").join(process).exists()
+        {
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
 }
 
 pub(crate) fn call(machine: &mut Machine, op: Op) -> Result<Reply> {
