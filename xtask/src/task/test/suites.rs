@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use luo_testbed::demo::{self, DemoOptions};
+use luo_testbed::hostile;
 use luo_testbed::report::Report;
 use luo_testbed::suites::{self, Kernels, Options};
 
@@ -15,6 +16,7 @@ use crate::cache::Cache;
 use crate::kernel::{self, Flavor, KernelImage, Series, Variant, selftests};
 use crate::repo;
 use crate::setup::{self, Need};
+use crate::task;
 use crate::task::kernel::SourceArgs;
 use crate::task::test::Tally;
 
@@ -22,6 +24,9 @@ use crate::task::test::Tally;
 const DEMO: &str = "demo/memcached on rust";
 /// As many keys as the demonstration promises.
 const KEYS: u32 = 200_000;
+/// What the corrupted handovers are called among the tests, and how many there are.
+const HOSTILE: &str = "hostile/40 corrupted handovers on rust";
+const HOSTILE_CASES: usize = 40;
 /// What the check of the exported symbols is called among the tests.
 const EXPORTS: &str = "kernel/modules can call the entry points of rust";
 
@@ -83,7 +88,8 @@ pub fn run(wanted: Wanted<'_>) -> Result<Tally> {
     setup::ensure(&cache, &[Need::Kernel, Need::Machine, Need::Demo])?;
     let mut tally = Tally::default();
     for round in rounds(wanted) {
-        if round.scenarios() == 0 && !round.shows() && !round.has_modules() {
+        let alone = [DEMO, HOSTILE].iter().any(|it| round.has_plain(it));
+        if round.scenarios() == 0 && !alone && !round.has_modules() {
             continue;
         }
         match round.kernels() {
@@ -122,9 +128,9 @@ impl Round<'_> {
         }
     }
 
-    /// Whether the demonstration belongs to this round: it is the plain kernel that people see it with.
-    fn shows(&self) -> bool {
-        self.variant == Variant::Plain && self.is_named(DEMO)
+    /// Whether a test of plain kernels, as people run them, belongs to this round.
+    fn has_plain(&self, test: &str) -> bool {
+        self.variant == Variant::Plain && self.is_named(test)
     }
 
     fn is_named(&self, name: &str) -> bool {
@@ -156,7 +162,11 @@ impl Round<'_> {
             let started = Instant::now();
             report.add(EXPORTS, exports(ours), started.elapsed());
         }
-        if self.shows() {
+        if self.has_plain(HOSTILE) {
+            let started = Instant::now();
+            report.add(HOSTILE, corrupt(ours), started.elapsed());
+        }
+        if self.has_plain(DEMO) {
             let started = Instant::now();
             report.add(DEMO, show(&ours.bzimage, logs), started.elapsed());
         }
@@ -215,5 +225,16 @@ fn show(kernel: &Path, logs: PathBuf) -> Result<usize> {
         logs: Some(logs),
     })?;
     ensure!(result.is_good(), "{result}");
+    Ok(0)
+}
+
+/// Corrupts a few handovers between kernels of ours.
+fn corrupt(ours: &KernelImage) -> Result<usize> {
+    let options = hostile::Options {
+        cases: Some(HOSTILE_CASES),
+        ..task::hostile::options()
+    };
+    let results = task::hostile::corrupt(std::slice::from_ref(ours), &options)?;
+    ensure!(results.is_good(), "{results}");
     Ok(0)
 }
