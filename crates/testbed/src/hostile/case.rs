@@ -118,22 +118,22 @@ fn changed(field: &Field, handover: &Handover, bytes: Vec<u8>, mut concern: Conc
     }
 }
 
-/// So many of the cases, from all structures alike; in the order of the cases.
+/// So many of the cases, from all structures alike; in the order of the cases. Whether a case is among them depends on its name
+/// more than on what other cases there are: at other addresses some values coincide.
 pub(super) fn sample(cases: Vec<Case>, count: usize, seed: u64) -> Vec<Case> {
-    let mut random = Random::new(seed);
-    let mut left: Vec<Vec<(usize, Case)>> = Structure::ALL.map(|_| Vec::new()).into();
+    let mut groups: Vec<Vec<(usize, Case)>> = Structure::ALL.map(|_| Vec::new()).into();
     for (number, case) in cases.into_iter().enumerate() {
         let group = Structure::ALL.iter().position(|it| *it == case.structure);
-        left[group.unwrap_or_default()].push((number, case));
+        groups[group.unwrap_or_default()].push((number, case));
+    }
+    for group in &mut groups {
+        // The next to be chosen is the last.
+        group.sort_by_cached_key(|(_, case)| Random::of_text(seed, &case.name).next());
     }
     let mut chosen = Vec::new();
-    while chosen.len() < count && left.iter().any(|group| !group.is_empty()) {
-        for group in left.iter_mut().filter(|group| !group.is_empty()) {
-            if chosen.len() < count {
-                let index = random.below(group.len() as u64) as usize;
-                chosen.push(group.swap_remove(index));
-            }
-        }
+    while chosen.len() < count && groups.iter().any(|group| !group.is_empty()) {
+        let left = count - chosen.len();
+        chosen.extend(groups.iter_mut().filter_map(Vec::pop).take(left));
     }
     chosen.sort_by_key(|(number, _)| *number);
     chosen.into_iter().map(|(_, case)| case).collect()

@@ -10,7 +10,13 @@ impl Random {
         Self(seed)
     }
 
-    fn next(&mut self) -> u64 {
+    /// Other numbers for every text.
+    pub(super) fn of_text(seed: u64, text: &str) -> Self {
+        let mix = |seed, byte| Self(seed ^ u64::from(byte)).next();
+        Self(text.bytes().fold(seed, mix))
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
