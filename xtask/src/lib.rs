@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod repo;
 pub mod run;
 pub mod setup;
+pub mod soak;
 pub mod task;
 pub mod tidy;
 pub mod ui;

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::task::{
     bench::Bench, demo::Demo, doctor::Doctor, golden::Golden, hostile::Hostile, kernel::Kernel,
-    mutants::Mutants, test::Test, tidy::Tidy, vm::Vm,
+    mutants::Mutants, soak::Soak, test::Test, tidy::Tidy, vm::Vm,
 };
 
 /// The tasks of this repository
@@ -26,6 +26,7 @@ enum Task {
     Golden(Golden),
     Kernel(Kernel),
     Mutants(Mutants),
+    Soak(Soak),
     Tidy(Tidy),
     Test(Test),
     Bench(Bench),
@@ -48,6 +49,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(demo) => demo.run(),
         Task::Doctor(doctor) => doctor.run(),
         Task::Golden(golden) => golden.run().map(|()| ExitCode::SUCCESS),
+        Task::Soak(soak) => soak.run(),
         Task::Kernel(kernel) => kernel.run().map(|()| ExitCode::SUCCESS),
         Task::Mutants(mutants) => mutants.run(),
         Task::Tidy(tidy) => tidy.run(),

@@ -5,12 +5,13 @@
 //! Every task that needs something calls [`ensure`] first, so that nobody has to prepare a machine by hand.
 
 pub mod apt;
-pub mod bindgen;
 pub mod disk;
+pub mod tool;
 
 use anyhow::Result;
 
 use crate::cache::Cache;
+use crate::setup::tool::{BINDGEN, CARGO_FUZZ};
 
 /// A reason to need a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Need {
     Machine,
     /// The service that the demo carries across the update.
     Demo,
+    /// Building a fuzzer.
+    Fuzz,
 }
 
 /// A Debian package and the reason to need it.
@@ -64,6 +67,7 @@ pub const PACKAGES: &[Package] = &[
     package("busybox-static", Need::Machine),
     package("qemu-system-x86", Need::Machine),
     package("memcached", Need::Demo),
+    package("g++", Need::Fuzz),
 ];
 
 /// Installs what `needs` asks for and the machine lacks.
@@ -81,10 +85,13 @@ pub fn ensure(cache: &Cache, needs: &[Need]) -> Result<()> {
     if !missing.is_empty() {
         apt::install(cache, &missing)?;
     }
-    if needs.contains(&Need::Kernel) && bindgen::installed(cache).is_none() {
+    if needs.contains(&Need::Kernel) && BINDGEN.installed(cache).is_none() {
         // In such a cache there is no kernel either: it would be a pity to say so minutes later.
         disk::require(cache.root(), disk::SOURCE_GIB + disk::BUILD_GIB, "a kernel")?;
-        bindgen::install(cache)?;
+        BINDGEN.install(cache)?;
+    }
+    if needs.contains(&Need::Fuzz) && CARGO_FUZZ.installed(cache).is_none() {
+        CARGO_FUZZ.install(cache)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ pub mod golden;
 pub mod hostile;
 pub mod kernel;
 pub mod mutants;
+pub mod soak;
 pub mod test;
 pub mod tidy;
 pub mod vm;

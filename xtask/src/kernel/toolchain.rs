@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::cache::Cache;
 use crate::kernel::Variant;
 use crate::run;
-use crate::setup::bindgen;
+use crate::setup::tool::BINDGEN;
 
 const RUSTC: &str = "/usr/bin/rustc";
 const LIBCLANG: &str = "/usr/lib/llvm-19/lib";
@@ -30,7 +30,9 @@ impl Toolchain {
     /// # Errors
     /// One of them does not run.
     pub fn detect(cache: &Cache, variant: Variant) -> Result<Self> {
-        let bindgen = bindgen::installed(cache).context("bindgen is not in the cache")?;
+        let bindgen = BINDGEN
+            .installed(cache)
+            .context("bindgen is not in the cache")?;
         let path = format!("{}:{SYSTEM_PATH}", bindgen.display());
         let (compilers, vars): (&[&str], &[&str]) = match variant {
             Variant::Plain | Variant::Lockdep => (&["gcc", "ld"], &["CC=gcc"]),

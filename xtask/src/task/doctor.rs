@@ -11,7 +11,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cache::Cache;
-use crate::setup::{self, apt, bindgen, disk};
+use crate::setup::tool::{BINDGEN, CARGO_FUZZ, Tool};
+use crate::setup::{self, apt, disk};
 
 /// Say what is missing on this machine, without changing anything
 #[derive(Args, Debug)]
@@ -43,7 +44,13 @@ impl Doctor {
     /// Runs the command; the exit code is 1 if something is missing.
     pub fn run(&self) -> Result<ExitCode> {
         let cache = Cache::locate()?;
-        let findings = [packages()?, bindgen(&cache), space(&cache)?, kvm()];
+        let findings = [
+            packages()?,
+            from_crates_io(&cache, BINDGEN),
+            from_crates_io(&cache, CARGO_FUZZ),
+            space(&cache)?,
+            kvm(),
+        ];
         if self.json {
             println!("{}", serde_json::to_string_pretty(&findings)?);
         } else {
@@ -95,9 +102,9 @@ fn packages() -> Result<Finding> {
     })
 }
 
-fn bindgen(cache: &Cache) -> Finding {
-    let what = format!("bindgen {}", bindgen::VERSION);
-    match bindgen::installed(cache) {
+fn from_crates_io(cache: &Cache, tool: Tool) -> Finding {
+    let what = format!("{} {}", tool.program, tool.version);
+    match tool.installed(cache) {
         Some(dir) => Finding {
             what,
             state: State::Ok,

@@ -34,6 +34,19 @@ pub fn check(top: &Path, files: &[SourceFile]) -> Result<Vec<Outcome>> {
             "cargo",
             &["fmt", "--all", "--", "--check", "-l"],
         )?,
+        tool(
+            top,
+            "the fuzzers are formatted (cargo fmt)",
+            "cargo",
+            &[
+                "fmt",
+                "--manifest-path",
+                "fuzz/Cargo.toml",
+                "--",
+                "--check",
+                "-l",
+            ],
+        )?,
         tool(top, "clippy has nothing to say", "cargo", &lints)?,
     ];
     let overlay = files
