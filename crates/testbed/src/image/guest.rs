@@ -2,7 +2,12 @@
 
 //! Builds `luo-guest`, statically linked.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::PathBuf,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -15,9 +20,12 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// # Errors
 /// When cargo fails; what it said is on standard error.
 pub fn build_guest() -> Result<PathBuf> {
-    // A target folder of its own: cargo holds a lock on the workspace's while it runs us.
-    let target_dir = cache::folder("guest-target")?;
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guest/Cargo.toml");
+    // A target folder of its own: cargo holds a lock on the workspace's while it runs us. One for each checkout: cargo tells them
+    // apart by the time of their files only, and would take another's build for this one's.
+    let mut checkout = DefaultHasher::new();
+    manifest.hash(&mut checkout);
+    let target_dir = cache::folder(&format!("guest-target/{:016x}", checkout.finish()))?;
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args([
             "build",
