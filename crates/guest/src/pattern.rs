@@ -50,6 +50,15 @@ impl Content {
 fn fill(seed: u64, offset: u64, buffer: &mut [u8]) {
     let mut position = offset;
     let mut rest = buffer;
+    // Gigabytes are filled in an emulated machine: whole words go without the care for parts of words.
+    if position.is_multiple_of(8) {
+        let whole = rest.len() / 8 * 8;
+        let (words, tail) = rest.split_at_mut(whole);
+        for (index, bytes) in (position / 8..).zip(words.chunks_exact_mut(8)) {
+            bytes.copy_from_slice(&word(seed, index).to_le_bytes());
+        }
+        (position, rest) = (position + whole as u64, tail);
+    }
     while !rest.is_empty() {
         let skip = (position % 8) as usize;
         let word = word(seed, position / 8).to_le_bytes();
