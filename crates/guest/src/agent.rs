@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use luo_guest::proto::{AGENT_TTY, FromGuest, Op, Outcome, Reply, Request};
 use rustix::termios::{OptionalActions, Termios, speed};
 
-use crate::{bulk, child, exec, kexec, luo, memfd, slots::Slots, survey, system};
+use crate::{bulk, child, exec, kexec, luo, memfd, slots::Slots, survey, system, watched};
 
 pub(crate) fn serve() -> Result<()> {
     let mut port = File::options()
@@ -37,7 +37,12 @@ pub(crate) fn serve() -> Result<()> {
         let Request { id, op } =
             serde_json::from_str(&line).with_context(|| format!("not a request: {line:?}"))?;
         let started = Instant::now();
-        let outcome = run(&mut slots, op);
+        let outcome = match op {
+            Op::KexecAnnounced => {
+                kexec::reboot_announced(|tsc| send(&mut port, &FromGuest::Leaving { tsc }))
+            }
+            op => run(&mut slots, op),
+        };
         let ns = started.elapsed().as_nanos() as u64;
         send(&mut port, &FromGuest::Reply { id, ns, outcome })?;
     }
@@ -92,6 +97,10 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
             then,
             timeout_ms,
         } => child::run(slots, ops, then, Duration::from_millis(timeout_ms)),
+        Op::KexecAnnounced => Err(crate::slots::other(
+            "only the agent itself can announce a kexec",
+        )),
+        Op::Watched(op) => watched::run(slots, *op),
         Op::Bulk(bulk) => bulk::run(slots, bulk),
         Op::PreserveAll { list } => survey::preserve_all(slots, &list),
         Op::Survey { list } => survey::run(&list),

@@ -19,6 +19,7 @@ use rustix::fs::MemfdFlags;
 use crate::{
     kexec_legacy,
     slots::{Tried as _, other},
+    system,
 };
 
 pub(crate) fn load(kernel: &str, initrd: &str, cmdline: &str, method: LoadMethod) -> Outcome {
@@ -72,6 +73,17 @@ pub(crate) fn reboot() -> Outcome {
     // SAFETY: this command of reboot(2) takes no argument; nothing after it runs when it succeeds.
     unsafe { libc::reboot(libc::LINUX_REBOOT_CMD_KEXEC) };
     Err(io::Error::last_os_error()).tried("reboot into the loaded kernel")
+}
+
+/// The announcement has long left the serial port when the counter has gone so far, at a thousand million a second.
+const NOTICE: u64 = 20_000_000;
+
+/// Announces when it will leave, and then leaves at that moment: so the host learns it without a system call after it.
+pub(crate) fn reboot_announced(announce: impl FnOnce(u64) -> Result<()>) -> Outcome {
+    let leaving = system::tsc() + NOTICE;
+    announce(leaving).map_err(|error| other(format!("{error:#}")))?;
+    while system::tsc() < leaving {}
+    reboot()
 }
 
 /// The command `kexec-now [KERNEL]`: the first kernel of the payload disk, or the one named, with the running one's command line.

@@ -18,6 +18,7 @@ mod slots;
 mod survey;
 mod system;
 mod userfault;
+mod watched;
 
 use std::{path::Path, process::ExitCode};
 

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::pattern::Content;
 
+mod measured;
 pub mod survey;
+
+pub use measured::{MemoryUse, Timing};
 
 /// The serial port the agent serves, in the guest.
 pub const AGENT_TTY: &str = "/dev/ttyS1";
@@ -35,6 +38,11 @@ pub struct Request {
 pub enum FromGuest {
     /// The agent is up.
     Ready(Hello),
+    /// The machine is about to leave its kernel.
+    Leaving {
+        /// When, by the processor's time-stamp counter, which goes on counting in the next kernel.
+        tsc: u64,
+    },
     /// The answer to a request.
     Reply {
         /// The request's.
@@ -96,6 +104,8 @@ pub enum Op {
     },
     /// `reboot(LINUX_REBOOT_CMD_KEXEC)`. Replies only when the kernel refuses.
     Kexec,
+    /// Says when it will leave, [`FromGuest::Leaving`], and then does as [`Op::Kexec`] does at that very moment.
+    KexecAnnounced,
     /// Waits. Time for the kernel's own deferred work.
     Sleep { ms: u64 },
 
@@ -173,6 +183,8 @@ pub enum Op {
         timeout_ms: u64,
     },
 
+    /// Does something while the machine's free memory is watched. Gives [`Reply::MemoryUse`].
+    Watched(Box<Op>),
     /// Many operations of one kind, timed. Gives [`Reply::Timing`].
     Bulk(Bulk),
     /// Makes and preserves all that a file in the machine lists: [`survey::Sought`] as JSON.
@@ -334,6 +346,7 @@ pub enum Reply {
         end: Option<Exit>,
     },
     Timing(Timing),
+    MemoryUse(MemoryUse),
     Survey(survey::Survey),
 }
 
@@ -350,6 +363,8 @@ pub struct Hello {
     pub cmdline: String,
     /// Time since boot when the agent started.
     pub uptime_ms: u64,
+    /// The processor's time-stamp counter then. It goes on counting over a kexec.
+    pub tsc: u64,
 }
 
 /// How a process ended.
@@ -371,17 +386,6 @@ pub struct LogLine {
     /// Microseconds since boot.
     pub us: u64,
     pub text: String,
-}
-
-/// How long a bulk operation took by the monotonic clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timing {
-    pub count: u32,
-    pub total_ns: u64,
-    /// Of these many last operations...
-    pub tail_count: u32,
-    /// ... this long.
-    pub tail_ns: u64,
 }
 
 #[cfg(test)]

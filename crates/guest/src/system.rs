@@ -29,7 +29,14 @@ pub(crate) fn hello() -> Result<Hello> {
         version: name.version().to_string_lossy().into_owned(),
         cmdline: read("/proc/cmdline")?,
         uptime_ms: (seconds * 1000.0) as u64,
+        tsc: tsc(),
     })
+}
+
+/// The processor's time-stamp counter.
+pub(crate) fn tsc() -> u64 {
+    // SAFETY: every processor that runs this program has the instruction, and the kernel lets programs use it.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 pub(crate) fn dmesg() -> Outcome {
@@ -75,6 +82,17 @@ pub(crate) fn meminfo() -> Outcome {
     let mut info = parse_meminfo(&text);
     info.insert(FREE_PER_CPU.into(), parse_free_per_cpu(&zones) * PAGE_KIB);
     Ok(Reply::MemInfo(info))
+}
+
+/// All free memory by `/proc/zoneinfo`: of the zones, and of the processors.
+pub(crate) fn parse_free_kib(zones: &str) -> u64 {
+    let free = zones
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pages free"));
+    let free: u64 = free
+        .filter_map(|count| count.trim().parse::<u64>().ok())
+        .sum();
+    (free + parse_free_per_cpu(zones)) * PAGE_KIB
 }
 
 /// The sum of the free pages that processors keep for themselves; `MemFree` leaves them out, and they are many.
@@ -182,6 +200,7 @@ mod tests {
         let zones = "Node 0, zone    DMA32\n  pages free 7\n  pagesets\n    cpu: 0\n              count:    12\n\
                      \x20             high:     99\n    cpu: 1\n              count:    30\n";
         assert_eq!(parse_free_per_cpu(zones), 42);
+        assert_eq!(parse_free_kib(zones), (7 + 42) * PAGE_KIB);
     }
 
     #[test]

@@ -9,7 +9,6 @@ mod client;
 mod probe;
 mod result;
 mod service;
-mod show;
 
 use std::{
     path::{Path, PathBuf},
@@ -22,6 +21,7 @@ use crate::{
     cache,
     image::Image,
     machine::{Console, Kernel, Machine, MachineConfig, log_path},
+    progress::Progress,
     scenario::Flavor,
     watch,
 };
@@ -29,7 +29,6 @@ use crate::{
 use probe::Probe;
 use result::Phases;
 use service::Service;
-use show::Progress;
 
 pub use result::{DemoResult, Phase};
 

@@ -7,6 +7,7 @@ mod agent;
 mod config;
 mod console;
 pub mod gdb;
+mod leave;
 pub mod qmp;
 pub mod snapshot;
 
@@ -162,7 +163,7 @@ impl Machine {
                 })),
                 None,
             )),
-            FromGuest::Reply { .. } => None,
+            FromGuest::Leaving { .. } | FromGuest::Reply { .. } => None,
         })?;
         if let Ok(hello) = &answer.value {
             self.hello = hello.clone();
@@ -236,7 +237,7 @@ impl Machine {
     fn await_ready(&mut self, timeout: Duration) -> Result<Timed<Hello>> {
         self.await_message(timeout, "the kernel to boot", |message| match message {
             FromGuest::Ready(hello) => Some((hello, None)),
-            FromGuest::Reply { .. } => None,
+            FromGuest::Leaving { .. } | FromGuest::Reply { .. } => None,
         })
     }
 

@@ -16,7 +16,9 @@ pub use expect::Expect;
 pub use run::{Lab, default_logs, run};
 
 /// Which implementation of live update a kernel has.
-#[derive(Debug, serde::Serialize, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, serde::Deserialize, serde::Serialize, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Flavor {
     /// Upstream's.

@@ -130,5 +130,6 @@ pub(super) fn nobody() -> Hello {
         version: String::new(),
         cmdline: String::new(),
         uptime_ms: 0,
+        tsc: 0,
     }
 }

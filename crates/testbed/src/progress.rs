@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! What a person sees while it runs: a line for each step, with how long it took.
+//! What a person sees while something runs: a line for each step, with how long it took.
 
 use std::{
     cell::RefCell,
@@ -11,13 +11,13 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Steps on standard error. Nothing, when the caller is a program.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     quiet: bool,
     running: RefCell<Option<(String, Instant, ProgressBar)>>,
 }
 
 impl Progress {
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         Self {
             quiet,
             running: RefCell::new(None),
@@ -25,12 +25,12 @@ impl Progress {
     }
 
     /// The running step is over, the next begins.
-    pub(super) fn step(&self, what: &str) {
+    pub(crate) fn step(&self, what: &str) {
         self.begin(what, ProgressBar::new_spinner(), "{spinner} {msg}");
     }
 
     /// A step that counts; the work gets a function that takes the count.
-    pub(super) fn count<T>(
+    pub(crate) fn count<T>(
         &self,
         what: &str,
         total: u32,
@@ -42,7 +42,7 @@ impl Progress {
     }
 
     /// The last step is over.
-    pub(super) fn done(&self) {
+    pub(crate) fn done(&self) {
         if let Some((what, since, bar)) = self.running.take() {
             bar.finish_and_clear();
             if !self.quiet {

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! A machine on which something is measured.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use luo_guest::proto::{Bulk, LoadMethod, Op, Outcome, Reply, Timing};
+
+use crate::{
+    machine::{Clock, INITRD, Kernel, Machine, MachineConfig},
+    scenario::{Flavor, Lab},
+};
+
+/// A quadratic cost is a matter of minutes in the guest, and of hours on the host.
+const STEP_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Counting instructions is slow, and the host may be busy.
+const PATIENCE: u32 = 10;
+
+/// The kernel takes a second to find out how fast its clock is.
+const SETTLE_MS: u64 = 3000;
+
+/// The slot of the device.
+pub(super) const DEVICE: &str = "device";
+
+pub(super) struct Stand {
+    pub(super) machine: Machine,
+    config: MachineConfig,
+    flavor: Flavor,
+}
+
+impl Stand {
+    pub(super) fn start(lab: &Lab, flavor: Flavor, about: &str, memory_mib: u32) -> Result<Self> {
+        Self::start_with(lab, flavor, about, memory_mib, &[])
+    }
+
+    /// With more images that it can go into.
+    pub(super) fn start_with(
+        lab: &Lab,
+        flavor: Flavor,
+        about: &str,
+        memory_mib: u32,
+        images: &[(&str, Vec<u8>)],
+    ) -> Result<Self> {
+        let about = format!("bench {} {about}", flavor.name());
+        let mut config = lab.machine(&about, &[flavor], flavor)?;
+        config.clock = Clock::Instructions;
+        config.memory_mib = memory_mib;
+        config.patience = PATIENCE;
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        for (name, bytes) in images {
+            let image = folder.path().join(name);
+            fs::write(&image, bytes)
+                .with_context(|| format!("cannot write {}", image.display()))?;
+            let name = (*name).to_owned();
+            config.kernels.push(Kernel { name, image });
+        }
+        let machine = Machine::boot(&config)?;
+        let mut stand = Self {
+            machine,
+            config,
+            flavor,
+        };
+        stand.settle()?;
+        Ok(stand)
+    }
+
+    /// Waits until the kernel is done with what it puts off while it boots, such as the choice of its clock: before that its
+    /// timers are coarse. In a machine that counts instructions idle time takes no time.
+    fn settle(&mut self) -> Result<()> {
+        self.call(Op::Sleep { ms: SETTLE_MS })?;
+        Ok(())
+    }
+
+    /// Does something; gives the instructions it took in the agent, too.
+    pub(super) fn call(&mut self, op: Op) -> Result<(Reply, u64)> {
+        let answer = self.machine.call(op, STEP_TIMEOUT)?;
+        let instructions = answer.guest_ns.context("the agent gives no time")?;
+        Ok((succeeded(answer.value)?, instructions))
+    }
+
+    /// Many calls of one kind.
+    pub(super) fn bulk(&mut self, bulk: Bulk) -> Result<Timing> {
+        match self.call(Op::Bulk(bulk))? {
+            (Reply::Timing(timing), _) => Ok(timing),
+            (other, _) => bail!("no timing: {other:?}"),
+        }
+    }
+
+    pub(super) fn open_device(&mut self) -> Result<u64> {
+        let slot = DEVICE.into();
+        Ok(self.call(Op::OpenDevice { slot })?.1)
+    }
+
+    pub(super) fn create_session(&mut self, name: &str) -> Result<()> {
+        let (device, name) = (DEVICE.to_owned(), name.to_owned());
+        let slot = name.clone();
+        self.call(Op::CreateSession { device, name, slot })?;
+        Ok(())
+    }
+
+    pub(super) fn retrieve_session(&mut self, name: &str) -> Result<()> {
+        let (device, name) = (DEVICE.to_owned(), name.to_owned());
+        let slot = name.clone();
+        self.call(Op::RetrieveSession { device, name, slot })?;
+        Ok(())
+    }
+
+    /// Goes into a kernel of the same kind.
+    pub(super) fn kexec(&mut self) -> Result<()> {
+        let name = self.flavor.name();
+        let load = Op::KexecLoad {
+            kernel: name.into(),
+            initrd: INITRD.into(),
+            cmdline: self.config.cmdline(name, &[])?,
+            method: LoadMethod::File,
+        };
+        self.call(load)?;
+        let refused = self.machine.kexec(STEP_TIMEOUT)?.err();
+        if let Some(failure) = refused {
+            bail!("the kernel refuses the kexec: {}", failure.message)
+        }
+        self.settle()
+    }
+}
+
+fn succeeded(outcome: Outcome) -> Result<Reply> {
+    outcome.map_err(|failure| anyhow!("errno {}: {}", failure.errno, failure.message))
+}
