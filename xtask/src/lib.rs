@@ -5,6 +5,7 @@
 //! `cargo xtask` is the only entry point: what continuous integration runs is a command that a person runs too.
 
 pub mod cache;
+pub mod cargo;
 pub mod digest;
 pub mod kernel;
 pub mod repo;

@@ -74,9 +74,10 @@ pub struct Options {
     pub seed: u64,
     /// Only cases with this in their name; what is seen is reported in any case.
     pub only: Option<String>,
-    /// Called now and then with how far it is.
-    pub progress: fn(&str),
 }
+
+/// Called now and then with how far it is.
+pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
 /// The kernels, and an initial ramdisk with the list of what is handed over: as a request it would be too long for the agent's
 /// serial port.
@@ -98,19 +99,26 @@ pub fn lab(kernels: BTreeMap<Flavor, PathBuf>, logs: PathBuf) -> Result<Lab> {
 ///
 /// # Errors
 /// When the machines cannot be run. What kernels do wrong is in the results.
-pub fn run(lab: &Lab, options: &Options) -> Result<Results> {
+pub fn run(lab: &Lab, options: &Options, progress: Progress<'_>) -> Result<Results> {
     let mut results = Results {
         seed: options.seed,
         kernels: Vec::new(),
     };
     for &flavor in lab.kernels.keys() {
-        (options.progress)(&format!("{}: preparing a handover", flavor.name()));
-        results.kernels.push(run_kernel(lab, flavor, options)?);
+        progress(&format!("{}: preparing a handover", flavor.name()));
+        results
+            .kernels
+            .push(run_kernel(lab, flavor, options, progress)?);
     }
     Ok(results)
 }
 
-fn run_kernel(lab: &Lab, flavor: Flavor, options: &Options) -> Result<OfKernel> {
+fn run_kernel(
+    lab: &Lab,
+    flavor: Flavor,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<OfKernel> {
     let stage = Stage::prepare(lab, flavor)?;
     let handover = Handover::read(&Memory::open(stage.memory())?, stage.sought())
         .context("cannot read the handover in the machine's memory")?;
@@ -137,7 +145,7 @@ fn run_kernel(lab: &Lab, flavor: Flavor, options: &Options) -> Result<OfKernel> 
                 let bad = results.bad();
                 let name = flavor.name();
                 let done = results.cases;
-                (options.progress)(&format!(
+                progress(&format!(
                     "{name}: {done} of {} cases, {bad} bad",
                     cases.len()
                 ));

@@ -6,10 +6,9 @@
 //! fuzzer is a process of its own, which goes on from the inputs that those before it have found worth keeping.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,8 +18,8 @@ use crate::cache::Cache;
 use crate::repo;
 use crate::run;
 use crate::setup::tool::CARGO_FUZZ;
-use crate::soak::kept;
-use crate::soak::{Finding, Job, Outcome};
+use crate::soak::process::{self, Ended};
+use crate::soak::{Finding, Job, Outcome, Progress, kept};
 use crate::ui::Step;
 
 /// How many inputs a round tries. Each leaves about 20 KiB behind.
@@ -31,8 +30,6 @@ const ROUND_SECONDS: u64 = 120;
 const TIMEOUT_SECONDS: u32 = 120;
 /// More than a round leaves behind.
 const MEMORY_MIB: u32 = 6144;
-/// How often a round is looked at.
-const POLL: Duration = Duration::from_millis(250);
 
 /// Where the fuzzers are.
 #[must_use]
@@ -97,7 +94,7 @@ pub fn host() -> Result<String> {
 }
 
 /// A fuzzer that is built.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fuzzer {
     name: String,
     program: PathBuf,
@@ -160,8 +157,6 @@ impl Fuzzer {
 
     fn round(&self, left: Duration) -> Result<Round> {
         let before = files(&self.findings)?;
-        let log = File::create(&self.log)
-            .with_context(|| format!("cannot create {}", self.log.display()))?;
         let seconds = left.as_secs().clamp(1, ROUND_SECONDS);
         let mut program = Command::new(&self.program);
         program
@@ -180,17 +175,8 @@ impl Fuzzer {
             ])
             .arg(&self.corpus)
             .arg(&self.kept)
-            .env("RUST_BACKTRACE", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let mut child = program
-            .spawn()
-            .with_context(|| format!("cannot run {}", self.program.display()))?;
-        let (status, cpu) = wait(&mut child)?;
-        let said =
-            fs::read(&self.log).with_context(|| format!("cannot read {}", self.log.display()))?;
-        let said = String::from_utf8_lossy(&said);
+            .env("RUST_BACKTRACE", "1");
+        let Ended { status, said, cpu } = process::run(&mut program, &self.log)?;
         let finding = if status.success() {
             None
         } else {
@@ -213,20 +199,9 @@ impl Fuzzer {
     }
 
     fn finding(&self, said: &str, input: PathBuf) -> Finding {
-        let mut lines = said
-            .lines()
-            .skip_while(|line| !line.contains("panicked at"));
-        let message: Vec<_> = lines
-            .by_ref()
-            .take(4)
-            .take_while(|line| !line.contains("stack backtrace"))
-            .collect();
         Finding {
-            message: if message.is_empty() {
-                format!("see {}", self.log.display())
-            } else {
-                message.join("\n")
-            },
+            message: process::panic_message(said)
+                .unwrap_or_else(|| format!("see {}", self.log.display())),
             replay: format!(
                 "cargo xtask soak --target {} --replay {}",
                 self.name,
@@ -250,42 +225,21 @@ impl Job for Fuzzer {
         &self.name
     }
 
-    fn run(&self, cpu: Duration, progress: &dyn Fn(String)) -> Result<Outcome> {
-        let mut used = Duration::ZERO;
-        let mut outcome = Outcome {
-            name: self.name.clone(),
-            executions: 0,
-            cpu_seconds: 0.0,
-            edges: 0,
-            finding: None,
-        };
-        while used < cpu && outcome.finding.is_none() {
-            let round = self.round(cpu - used)?;
-            used += round.cpu;
-            outcome.executions += round.executions;
-            outcome.edges = outcome.edges.max(round.edges);
+    fn run(&self, cpu: Duration, progress: Progress<'_>) -> Result<Outcome> {
+        let mut outcome = Outcome::new(&self.name, "executions");
+        let mut edges = 0;
+        while outcome.goes_on(cpu) {
+            let left = cpu.as_secs_f64() - outcome.cpu_seconds;
+            let round = self.round(Duration::from_secs_f64(left))?;
+            outcome.cpu_seconds += round.cpu.as_secs_f64();
+            outcome.number += round.executions;
             outcome.finding = round.finding;
-            outcome.cpu_seconds = used.as_secs_f64();
-            progress(format!("{} in {} s", outcome.executions, used.as_secs()));
+            edges = edges.max(round.edges);
+            progress(outcome.so_far());
         }
+        // What libFuzzer counts as covered: edges between blocks of code, those of the checks included.
+        outcome.add("edges", edges);
         Ok(outcome)
-    }
-}
-
-/// Waits for a process, and says how long it had a processor.
-fn wait(child: &mut Child) -> Result<(ExitStatus, Duration)> {
-    let path = format!("/proc/{}/schedstat", child.id());
-    let mut cpu = Duration::ZERO;
-    loop {
-        // Nanoseconds on a processor come first.
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        if let Some(ns) = text.split(' ').next().and_then(|it| it.parse().ok()) {
-            cpu = cpu.max(Duration::from_nanos(ns));
-        }
-        if let Some(status) = child.try_wait().context("cannot wait for a fuzzer")? {
-            return Ok((status, cpu));
-        }
-        thread::sleep(POLL);
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use luo_testbed::hostile::{self, Options, Results};
+use luo_testbed::hostile::{self, Options, Progress, Results};
 
 use crate::cache::Cache;
 use crate::kernel::{self, Flavor, KernelImage, Variant};
@@ -73,7 +73,7 @@ impl Hostile {
             only: self.only.clone(),
             ..options()
         };
-        let results = corrupt(&images, &options)?;
+        let results = corrupt(&images, &options, &|how_far| eprintln!("{how_far}"))?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&results)?);
         } else {
@@ -95,7 +95,6 @@ pub fn options() -> Options {
         flips: FLIPS,
         seed: SEED,
         only: None,
-        progress: |how_far| eprintln!("{how_far}"),
     }
 }
 
@@ -103,9 +102,13 @@ pub fn options() -> Options {
 ///
 /// # Errors
 /// The machines cannot be run.
-pub fn corrupt(images: &[KernelImage], options: &Options) -> Result<Results> {
+pub fn corrupt(
+    images: &[KernelImage],
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<Results> {
     let kernel = |image: &KernelImage| (image.flavor.into(), image.bzimage.clone());
     let logs = Cache::locate()?.folder("logs/hostile")?;
     let lab = hostile::lab(images.iter().map(kernel).collect(), logs)?;
-    hostile::run(&lab, options)
+    hostile::run(&lab, options, progress)
 }

@@ -10,13 +10,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheLock};
+use crate::cargo;
 use crate::kernel::patches;
 use crate::repo;
-use crate::task::test::Tally;
 use crate::tidy;
 use crate::ui::Step;
 
@@ -37,11 +37,28 @@ impl Mutants {
     /// Runs the command; the exit code is 1 if a mutation survives.
     ///
     /// # Errors
-    /// As [`run`].
+    /// A mutation does not apply or does not compile, or the cache cannot be written.
     pub fn run(&self) -> Result<ExitCode> {
-        let tally = run(self.filter.as_deref())?;
-        println!("{} killed, {} survived", tally.passed, tally.failed);
-        Ok(if tally.failed == 0 {
+        let trials = Trials::prepare(&Cache::locate()?)?;
+        let (mut killed, mut survived) = (0, 0);
+        for mutation in trials.mutations() {
+            let name = &mutation.name;
+            if !self.filter.as_ref().is_none_or(|it| name.contains(it)) {
+                continue;
+            }
+            let step = Step::start(format!("Mutation {name}"));
+            let survivors = trials.survivors(mutation)?;
+            step.done("");
+            if survivors.is_empty() {
+                println!("ok      {name}: killed by {}", mutation.killers.join(", "));
+                killed += 1;
+            } else {
+                println!("FAILED  {name}: SURVIVED {}", survivors.join(", "));
+                survived += 1;
+            }
+        }
+        println!("{killed} killed, {survived} survived");
+        Ok(if survived == 0 {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -49,47 +66,53 @@ impl Mutants {
     }
 }
 
-/// Tries all mutations whose name contains `filter`. One passes if each of its models fails.
-///
-/// # Errors
-/// A mutation does not apply or does not compile, or the cache cannot be written.
-pub fn run(filter: Option<&str>) -> Result<Tally> {
-    let cache = Cache::locate()?;
-    let _lock = cache.lock("mutants")?;
-    let copy = Copy::refresh(&cache.folder("mutants")?)?;
-    let mut tally = Tally::default();
-    for mutation in Mutation::all()? {
-        if !filter.is_none_or(|text| mutation.name.contains(text)) {
-            continue;
-        }
-        let step = Step::start(format!("Mutation {}", mutation.name));
-        let survivors = copy.survivors(&mutation)?;
-        step.done("");
-        if survivors.is_empty() {
-            println!(
-                "ok      {}: killed by {}",
-                mutation.name,
-                mutation.killers.join(", ")
-            );
-            tally.passed += 1;
-        } else {
-            println!(
-                "FAILED  {}: SURVIVED {}",
-                mutation.name,
-                survivors.join(", ")
-            );
-            tally.failed += 1;
-        }
+/// All mutations, and a copy of the checkout to try them in.
+#[derive(Debug)]
+pub struct Trials {
+    mutations: Vec<Mutation>,
+    copy: Copy,
+    _lock: CacheLock,
+}
+
+impl Trials {
+    /// Waits until nobody else tries mutations, and brings the copy up to date.
+    ///
+    /// # Errors
+    /// The cache cannot be written, or a mutation cannot be read.
+    pub fn prepare(cache: &Cache) -> Result<Self> {
+        let lock = cache.lock("mutants")?;
+        Ok(Self {
+            mutations: Mutation::all()?,
+            copy: Copy::refresh(&cache.folder("mutants")?)?,
+            _lock: lock,
+        })
     }
-    Ok(tally)
+
+    /// All mutations.
+    #[must_use]
+    pub fn mutations(&self) -> &[Mutation] {
+        &self.mutations
+    }
+
+    /// Tries one; gives those of its models that do not notice it, though they must.
+    ///
+    /// # Errors
+    /// It does not apply or does not compile, or the cache cannot be written.
+    pub fn survivors(&self, mutation: &Mutation) -> Result<Vec<String>> {
+        self.copy.survivors(mutation)
+    }
 }
 
 /// A patch, and the models that must notice it.
-struct Mutation {
-    name: String,
-    path: PathBuf,
+#[derive(Debug)]
+pub struct Mutation {
+    /// Its name.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
     diff: Vec<u8>,
-    killers: Vec<String>,
+    /// The models that must fail.
+    pub killers: Vec<String>,
 }
 
 impl Mutation {
@@ -134,6 +157,7 @@ impl Mutation {
 }
 
 /// A copy of the checkout.
+#[derive(Debug)]
 struct Copy {
     tree: PathBuf,
     target: PathBuf,
@@ -202,55 +226,12 @@ impl Copy {
 
     /// Compiles the models; gives the program.
     fn build(&self, name: &str) -> Result<PathBuf> {
-        let out = Command::new("cargo")
-            .args([
-                "test",
-                "--package",
-                "luo-races",
-                "--test",
-                "races",
-                "--no-run",
-            ])
-            .args([
-                "--quiet",
-                "--message-format",
-                "json",
-                "--config",
-                "profile.dev.debug=false",
-            ])
-            .env("CARGO_TARGET_DIR", &self.target)
-            .current_dir(&self.tree)
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot run cargo")?;
-        if !out.status.success() {
-            bail!(
-                "the mutation {name} does not compile:\n{}",
-                String::from_utf8_lossy(&out.stdout)
-                    .lines()
-                    .filter_map(rendered)
-                    .collect::<String>()
-            );
-        }
-        let said = String::from_utf8_lossy(&out.stdout);
-        let program = said.lines().find_map(executable);
-        program.with_context(|| format!("cargo named no program for {name}"))
+        cargo::test_program("luo-races", "races", |cargo| {
+            cargo
+                .args(["--config", "profile.dev.debug=false"])
+                .env("CARGO_TARGET_DIR", &self.target)
+                .current_dir(&self.tree)
+        })
+        .with_context(|| format!("the mutation {name}"))
     }
-}
-
-fn message(line: &str) -> Option<serde_json::Value> {
-    serde_json::from_str(line).ok()
-}
-
-fn rendered(line: &str) -> Option<String> {
-    let message = message(line)?;
-    let compiler = message.get("message")?;
-    (compiler["level"] == "error")
-        .then(|| compiler["rendered"].as_str().unwrap_or_default().to_owned())
-}
-
-fn executable(line: &str) -> Option<PathBuf> {
-    let message = message(line)?;
-    (message["target"]["name"] == "races")
-        .then(|| message["executable"].as_str().map(PathBuf::from))?
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! `cargo xtask soak`: the searches that go on for as long as one likes.
+//! `cargo xtask soak`: the long version of everything that looks for what is wrong.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,29 +8,46 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::setup::{self, Need};
-use crate::soak::coverage::{self, Coverage};
+use crate::soak::countdown::Countdown;
+use crate::soak::coverage;
 use crate::soak::fuzz::{self, Fuzzer};
-use crate::soak::{self, Job, Outcome, kept};
+use crate::soak::machines::{Hostile, Load};
+use crate::soak::model::Model;
+use crate::soak::mutants::Mutants;
+use crate::soak::program::Program;
+use crate::soak::races::Races;
+use crate::soak::report::Report;
+use crate::soak::{self, Failure, Job, kept};
 
-/// Run the fuzzers for long, and say what they have reached and found
+/// The searches that are no fuzzers.
+const OTHERS: [&str; 6] = ["countdown", "model", "races", "mutants", "hostile", "load"];
+
+/// Search for long for what is wrong, and say what was tried, reached and found
 ///
-/// All inputs worth keeping stay in the cache, so that the next run goes on from there.
+/// The searches are the fuzzers handover, ioctls and ops; model (random operations against the specification); races (models
+/// of races in more schedules); and, each with an end of its own, countdown (every point of failure), mutants (locks taken
+/// away), hostile (all corrupted handovers, on C and on ours) and load (kexecs under load, under lockdep).
+///
+/// The exit code is 1 if something was found; then there is a line that shows it again. What the fuzzers found worth keeping
+/// stays in the cache, so that the next run goes on from there.
 #[derive(Args, Debug)]
 pub struct Soak {
-    /// Time of a processor for each
+    /// Time of a processor for each search that has no end
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
-    /// Only this one; may be given more than once
+    /// Only this search; may be given more than once
     #[arg(long = "target", value_name = "NAME")]
     targets: Vec<String>,
-    /// Replace the inputs of the checkout by the fewest that reach as many lines; what was found stays
+    /// How many kexecs in a row the search `load` goes through
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    kexecs: u32,
+    /// Replace the fuzzers' inputs in the checkout by the fewest that reach as many lines; what was found stays
     #[arg(long)]
     keep: bool,
-    /// Only run the target on this file
+    /// Only run the fuzzer that is named on this file
     #[arg(long, value_name = "FILE", requires = "targets", conflicts_with_all = ["keep", "json"])]
     replay: Option<PathBuf>,
     /// Print the figures as JSON
@@ -38,119 +55,171 @@ pub struct Soak {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
-    outcomes: Vec<Outcome>,
-    /// Absent where the toolchain has no programs to measure it with.
-    coverage: Option<Coverage>,
-}
-
 impl Soak {
-    /// Runs the command; the exit code is 1 if something was found.
+    /// Runs the command; the exit code is 1 if something was found, or something could not be run.
     ///
     /// # Errors
-    /// A fuzzer cannot be built or run, which is not the same as a finding.
+    /// The searches cannot be prepared, which is not the same as a finding.
     pub fn run(&self) -> Result<ExitCode> {
+        let (fuzzers, others) = self.chosen(fuzz::names()?)?;
         let cache = Cache::locate()?;
-        setup::ensure(&cache, &[Need::Fuzz])?;
-        let _lock = cache.lock("fuzz")?;
-        let fuzzers = Fuzzer::prepare(&cache, &self.names()?)?;
         if let Some(input) = &self.replay {
-            let mut fails = false;
-            for fuzzer in &fuzzers {
-                fails |= !fuzzer.replay(input)?.success();
-            }
-            return Ok(exit_code(fails));
+            return self.replay(&cache, &fuzzers, &others, input);
         }
-        let jobs: Vec<&dyn Job> = fuzzers.iter().map(|it| it as &dyn Job).collect();
-        let outcomes = soak::run(&jobs, Duration::from_secs(self.minutes * 60))?;
-        let found = outcomes.iter().any(|it| it.finding.is_some());
-        let coverage = match coverage::tools() {
-            Ok(tools) => Some(coverage::measure(&cache, &tools, &fuzzers)?),
-            Err(err) => {
-                eprintln!("no coverage of lines, only of libFuzzer's edges: {err:#}");
-                None
-            }
+        let _lock;
+        let mut prepared = Vec::new();
+        if !fuzzers.is_empty() {
+            setup::ensure(&cache, &[Need::Fuzz])?;
+            _lock = cache.lock("fuzz")?;
+            prepared = Fuzzer::prepare(&cache, &fuzzers)?;
+        }
+        let mut jobs = self.jobs(&cache, &others)?;
+        jobs.extend(
+            prepared
+                .iter()
+                .map(|it| Box::new(it.clone()) as Box<dyn Job>),
+        );
+        let (outcomes, failures) = soak::run(&jobs, Duration::from_secs(self.minutes * 60));
+        let mut report = Report {
+            outcomes,
+            failures,
+            coverage: None,
         };
+        if !prepared.is_empty() {
+            match coverage::tools().and_then(|it| coverage::measure(&cache, &it, &prepared)) {
+                Ok(coverage) => report.coverage = Some(coverage),
+                Err(err) => report.failures.push(Failure {
+                    name: "coverage".to_owned(),
+                    error: format!("coverage cannot be measured: {err:#}"),
+                }),
+            }
+        }
         if self.keep {
-            for fuzzer in &fuzzers {
+            for fuzzer in &prepared {
                 let scratch = cache.scratch()?;
                 fuzzer.minimise(scratch.path())?;
                 kept::replace(fuzzer.name(), scratch.path())?;
             }
         }
-        let report = Report { outcomes, coverage };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
-            report.show();
+            println!("{report}");
         }
-        Ok(exit_code(found))
+        Ok(exit_code(report.is_good()))
     }
 
-    fn names(&self) -> Result<Vec<String>> {
-        let all = fuzz::names()?;
-        if let Some(unknown) = self.targets.iter().find(|it| !all.contains(it)) {
+    /// The names that were asked for: fuzzers, and others. Each once, in the order of running.
+    fn chosen(&self, fuzzers: Vec<String>) -> Result<(Vec<String>, Vec<String>)> {
+        let mut others = OTHERS.map(str::to_owned).to_vec();
+        let is_known = |it: &&String| fuzzers.contains(it) || others.contains(it);
+        if let Some(unknown) = self.targets.iter().find(|it| !is_known(it)) {
             bail!(
-                "there is no target \"{unknown}\"; there are: {}",
-                all.join(", ")
+                "there is no search \"{unknown}\"; there are: {}, {}",
+                fuzzers.join(", "),
+                others.join(", ")
             );
         }
-        Ok(if self.targets.is_empty() {
-            all
-        } else {
-            self.targets.clone()
-        })
+        let mut fuzzers = fuzzers;
+        if !self.targets.is_empty() {
+            fuzzers.retain(|it| self.targets.contains(it));
+            others.retain(|it| self.targets.contains(it));
+        }
+        Ok((fuzzers, others))
+    }
+
+    fn replay(
+        &self,
+        cache: &Cache,
+        fuzzers: &[String],
+        others: &[String],
+        input: &std::path::Path,
+    ) -> Result<ExitCode> {
+        if let Some(other) = others.first() {
+            bail!("{other} has no inputs in files: it is no fuzzer");
+        }
+        setup::ensure(cache, &[Need::Fuzz])?;
+        let _lock = cache.lock("fuzz")?;
+        let mut is_good = true;
+        for fuzzer in Fuzzer::prepare(cache, fuzzers)? {
+            is_good &= fuzzer.replay(input)?.success();
+        }
+        Ok(exit_code(is_good))
+    }
+
+    /// Those that are no fuzzers, with everything built that runs beside others.
+    fn jobs(&self, cache: &Cache, names: &[String]) -> Result<Vec<Box<dyn Job>>> {
+        let properties = || Program::build(cache, "luo", "properties");
+        let job = |name: &String| -> Result<Box<dyn Job>> {
+            Ok(match name.as_str() {
+                "countdown" => Box::new(Countdown(properties()?)),
+                "model" => Box::new(Model(properties()?)),
+                "races" => Box::new(Races(Program::build(cache, "luo-races", "races")?)),
+                "mutants" => Box::new(Mutants(cache.clone())),
+                "hostile" => Box::new(Hostile(cache.clone())),
+                "load" => Box::new(Load {
+                    cache: cache.clone(),
+                    kexecs: self.kexecs,
+                }),
+                _ => unreachable!("{name} is not among the searches"),
+            })
+        };
+        names.iter().map(job).collect()
     }
 }
 
-fn exit_code(found: bool) -> ExitCode {
-    if found {
-        ExitCode::FAILURE
-    } else {
+fn exit_code(is_good: bool) -> ExitCode {
+    if is_good {
         ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
-impl Report {
-    fn show(&self) {
-        println!(
-            "{:<12}{:>14}{:>10}{:>10}{:>10}",
-            "target", "executions", "CPU, s", "per s", "edges"
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    /// What people type after `cargo xtask`.
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        soak: Soak,
+    }
+
+    fn chosen(words: &[&str]) -> Result<(Vec<String>, Vec<String>)> {
+        let line = Line::try_parse_from([&["soak"], words].concat())?;
+        line.soak.chosen(fuzz::names()?)
+    }
+
+    #[test]
+    fn searches_are_chosen_by_name() {
+        let (fuzzers, others) = chosen(&[]).unwrap();
+        assert_eq!(
+            (fuzzers, others.len()),
+            (fuzz::names().unwrap(), OTHERS.len())
         );
-        for it in &self.outcomes {
-            let (rate, cpu) = (it.rate(), it.cpu_seconds);
-            println!(
-                "{:<12}{:>14}{cpu:>10.0}{rate:>10.0}{:>10}",
-                it.name, it.executions, it.edges
-            );
+        let words = ["--target", "load", "--target", "ops", "--target", "model"];
+        let (fuzzers, others) = chosen(&words).unwrap();
+        assert_eq!(
+            (fuzzers, others),
+            (vec!["ops".into()], vec!["model".into(), "load".into()])
+        );
+        let err = chosen(&["--target", "models"]).unwrap_err().to_string();
+        assert!(
+            err.contains("handover") && err.contains("countdown"),
+            "{err}"
+        );
+    }
+
+    #[test]
+    fn the_help_names_every_search() {
+        let mut command = Soak::augment_args(clap::Command::new("soak"));
+        let help = command.render_long_help().to_string();
+        let names = fuzz::names().unwrap();
+        for name in names.iter().map(String::as_str).chain(OTHERS) {
+            assert!(help.contains(name), "{name}");
         }
-        if let Some(Coverage { total, files }) = &self.coverage {
-            println!(
-                "\nLines of LUO reached: {} of {}",
-                total.covered, total.count
-            );
-            for (file, lines) in files.iter().filter(|(_, it)| it.covered < it.count) {
-                println!("  {file}: {} of {}", lines.covered, lines.count);
-            }
-        }
-        for (name, finding) in self
-            .outcomes
-            .iter()
-            .filter_map(|it| Some((&it.name, it.finding.as_ref()?)))
-        {
-            println!(
-                "\nFOUND by {name}: {}\n  input:  {}\n  replay: {}",
-                finding.message,
-                finding.input.display(),
-                finding.replay
-            );
-        }
-        let found = self
-            .outcomes
-            .iter()
-            .filter(|it| it.finding.is_some())
-            .count();
-        println!("\n{found} found");
     }
 }

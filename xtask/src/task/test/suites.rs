@@ -234,7 +234,9 @@ fn corrupt(ours: &KernelImage) -> Result<usize> {
         cases: Some(HOSTILE_CASES),
         ..task::hostile::options()
     };
-    let results = task::hostile::corrupt(std::slice::from_ref(ours), &options)?;
+    let results = task::hostile::corrupt(std::slice::from_ref(ours), &options, &|how_far| {
+        eprintln!("{how_far}");
+    })?;
     ensure!(results.is_good(), "{results}");
     Ok(0)
 }

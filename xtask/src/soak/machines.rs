@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! What real kernels go through, in emulated machines.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use luo_testbed::hostile::{OfKernel, Results, Structure};
+use luo_testbed::suites::{self, Kernels};
+
+use crate::cache::Cache;
+use crate::kernel::{self, Flavor, Series, Variant};
+use crate::setup::{self, Need};
+use crate::soak::{Finding, Job, Outcome, Progress, process};
+use crate::task;
+use crate::task::kernel::SourceArgs;
+
+/// All corrupted handovers, on C and on ours. What C makes of them is a figure, what ours must not do a finding.
+#[derive(Debug)]
+pub struct Hostile(pub Cache);
+
+impl Job for Hostile {
+    fn name(&self) -> &str {
+        "hostile"
+    }
+
+    fn wants_the_machine(&self) -> bool {
+        true
+    }
+
+    fn run(&self, _: Duration, progress: Progress<'_>) -> Result<Outcome> {
+        setup::ensure(&self.0, &[Need::Kernel, Need::Machine])?;
+        let before = process::used_so_far()?;
+        let image = |flavor| kernel::build(&SourceArgs::default().request(flavor, Variant::Plain)?);
+        let images = [image(Flavor::C)?, image(Flavor::Rust)?];
+        let options = task::hostile::options();
+        let results =
+            task::hostile::corrupt(&images, &options, &|how_far| progress(how_far.into()))?;
+        let mut outcome = Outcome::new(self.name(), "corrupted handovers");
+        outcome.cpu_seconds = (process::used_so_far()? - before).as_secs_f64();
+        count(&results, &mut outcome);
+        if !results.is_good() {
+            outcome.finding = Some(self.finding(&results)?);
+        }
+        Ok(outcome)
+    }
+}
+
+impl Hostile {
+    /// The worst of what ours did, in full.
+    fn finding(&self, results: &Results) -> Result<Finding> {
+        let ours = |it: &&OfKernel| it.flavor == Flavor::Rust.into();
+        let notable = results
+            .kernels
+            .iter()
+            .filter(ours)
+            .flat_map(|it| &it.notable);
+        // What the handler of memfds makes of its data is upstream's.
+        let of_ours = notable.filter(|it| it.structure != Structure::Memfd);
+        let worst = of_ours.max_by_key(|it| it.verdict);
+        let worst = worst.context("something is bad, and no case is")?;
+        let input = self.0.folder("logs")?.join("soak-hostile.log");
+        std::fs::write(&input, results.to_string())
+            .with_context(|| format!("cannot write {}", input.display()))?;
+        Ok(Finding {
+            message: worst.to_string(),
+            input,
+            replay: worst.repeat.clone(),
+        })
+    }
+}
+
+/// Counts by kernel, reader and verdict: LUO itself, or a handler.
+fn count(results: &Results, outcome: &mut Outcome) {
+    for kernel in &results.kernels {
+        outcome.number += kernel.cases as u64;
+        for (structure, counts) in &kernel.counts {
+            let of = if structure.is_luos() {
+                "LUO"
+            } else {
+                structure.name()
+            };
+            for (verdict, number) in counts {
+                let (flavor, verdict) = (kernel.flavor.name(), verdict.name());
+                outcome.add(&format!("{flavor}, {of}: {verdict}"), *number as u64);
+            }
+        }
+    }
+}
+
+/// One machine that goes through many kexecs while its programs are at work, under lockdep.
+#[derive(Debug)]
+pub struct Load {
+    /// Where its kernel and its logs are.
+    pub cache: Cache,
+    /// How many.
+    pub kexecs: u32,
+}
+
+/// What its scenario's name contains.
+const LOAD: &str = "load/";
+/// Its kernel.
+const SERIES: Series = Series::V7_3;
+const VARIANT: Variant = Variant::Lockdep;
+
+impl Job for Load {
+    fn name(&self) -> &str {
+        "load"
+    }
+
+    fn wants_the_machine(&self) -> bool {
+        true
+    }
+
+    fn run(&self, _: Duration, progress: Progress<'_>) -> Result<Outcome> {
+        setup::ensure(&self.cache, &[Need::Kernel, Need::Machine])?;
+        let before = process::used_so_far()?;
+        let image = kernel::build(&SourceArgs::of(SERIES).request(Flavor::Rust, VARIANT)?)?;
+        let logs = self.cache.folder("logs/soak-load")?;
+        let kernels = Kernels {
+            rust: Some(image.bzimage),
+            ..Kernels::default()
+        };
+        let options = suites::Options {
+            filter: Some(LOAD.into()),
+            with_aids: true,
+            kexecs: Some(self.kexecs),
+            logs: Some(logs.clone()),
+            ..suites::Options::default()
+        };
+        progress(format!("{} kexecs", self.kexecs));
+        let report = suites::run(&kernels, &options)?;
+        let mut outcome = Outcome::new(self.name(), "kexecs");
+        outcome.cpu_seconds = (process::used_so_far()? - before).as_secs_f64();
+        let failure = report.lines.iter().find_map(|it| it.failure.as_ref());
+        if let Some(failure) = failure {
+            outcome.finding = Some(Finding {
+                message: failure.clone(),
+                input: logs,
+                replay: format!(
+                    "cargo xtask test --variant {VARIANT} --series {SERIES} --filter {LOAD} --kexecs {}",
+                    self.kexecs
+                ),
+            });
+        } else {
+            outcome.number = self.kexecs.into();
+        }
+        Ok(outcome)
+    }
+}
