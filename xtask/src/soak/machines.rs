@@ -148,3 +148,84 @@ impl Job for Load {
         Ok(outcome)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    use luo_testbed::hostile::{Notable, Verdict};
+
+    fn notable(structure: Structure, verdict: Verdict) -> Notable {
+        Notable {
+            case: format!("{} {}", structure.name(), verdict.name()),
+            structure,
+            verdict,
+            change: Vec::new(),
+            seen: Vec::new(),
+            repeat: "again".into(),
+        }
+    }
+
+    /// Ours, with these cases, which are all notable.
+    fn results(cases: &[(Structure, Verdict)]) -> Results {
+        let mut ours = OfKernel {
+            flavor: Flavor::Rust.into(),
+            cases: cases.len(),
+            counts: BTreeMap::new(),
+            notable: Vec::new(),
+        };
+        for &(structure, verdict) in cases {
+            let counts = ours.counts.entry(structure).or_default();
+            *counts.entry(verdict).or_default() += 1;
+            ours.notable.push(notable(structure, verdict));
+        }
+        Results {
+            seed: 1,
+            kernels: vec![ours],
+        }
+    }
+
+    #[test]
+    fn the_worst_that_ours_does_is_found_and_what_upstream_does_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let search = Hostile(Cache::at(dir.path().to_owned()));
+        let upstreams = results(&[(Structure::Memfd, Verdict::Hang)]);
+        assert!(upstreams.is_good());
+        let bad = results(&[
+            (Structure::Memfd, Verdict::Hang),
+            (Structure::Session, Verdict::Spread),
+            (Structure::FileBlock, Verdict::Crash),
+        ]);
+        assert!(!bad.is_good());
+        let finding = search.finding(&bad).unwrap();
+        assert!(
+            finding.message.starts_with("crash: "),
+            "{}",
+            finding.message
+        );
+        assert_eq!(finding.replay, "again");
+        assert!(finding.input.is_file());
+    }
+
+    #[test]
+    fn outcomes_are_counted_by_reader() {
+        let mut outcome = Outcome::new("hostile", "corrupted handovers");
+        let cases = [
+            (Structure::Session, Verdict::Contained),
+            (Structure::FileBlock, Verdict::Contained),
+            (Structure::Memfd, Verdict::Crash),
+        ];
+        count(&results(&cases), &mut outcome);
+        let figures = outcome.figures.into_iter().collect::<Vec<_>>();
+        let memfd = Structure::Memfd.name();
+        let expected = [
+            ("rust, LUO: contained".into(), 2),
+            (format!("rust, {memfd}: crash"), 1),
+        ];
+        assert_eq!(
+            (outcome.number, figures.as_slice()),
+            (3, expected.as_slice())
+        );
+    }
+}
