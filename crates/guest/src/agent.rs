@@ -117,6 +117,7 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
         Op::FdLink { slot } => system::fd_link(slots, &slot),
         Op::Close { slot } => slots.close(&slot).map(|()| Reply::Done),
         Op::OpenDevice { .. }
+        | Op::AwaitDevice { .. }
         | Op::CreateSession { .. }
         | Op::RetrieveSession { .. }
         | Op::Preserve { .. }

@@ -21,10 +21,16 @@ use crate::{
 pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
     match op {
         Op::OpenDevice { slot } => {
-            let path = liveupdate::DEVICE_PATH;
-            let flags = OFlags::RDWR | OFlags::CLOEXEC;
-            let fd = rustix::fs::open(path, flags, Mode::empty()).tried(format!("open {path}"))?;
-            slots.put(&slot, fd);
+            slots.put(&slot, open()?);
+        }
+        Op::AwaitDevice { slot } => {
+            let device = loop {
+                match open() {
+                    Err(failure) if failure.errno == libc::EBUSY => std::thread::yield_now(),
+                    opened => break opened?,
+                }
+            };
+            slots.put(&slot, device);
         }
         Op::CreateSession { device, name, slot } => {
             let fd = session(slots.get(&device)?.as_raw_fd(), uapi::CREATE_SESSION, &name)?;
@@ -88,6 +94,12 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
         op => return Err(other(format!("not about live update: {op:?}"))),
     }
     Ok(Reply::Done)
+}
+
+fn open() -> Result<OwnedFd, Failure> {
+    let path = liveupdate::DEVICE_PATH;
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).tried(format!("open {path}"))
 }
 
 pub(crate) fn session(device: RawFd, command: Opcode, name: &str) -> Result<OwnedFd, Failure> {

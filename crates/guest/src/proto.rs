@@ -140,6 +140,8 @@ pub enum Op {
 
     /// Opens `/dev/liveupdate`.
     OpenDevice { slot: String },
+    /// Opens it as soon as nobody else has it open.
+    AwaitDevice { slot: String },
     /// `CREATE_SESSION`.
     CreateSession {
         device: String,

@@ -160,6 +160,7 @@ pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Ve
     let mut scenarios = all(flavors, with_selftests);
     if flavors.contains(&Flavor::Rust) {
         scenarios.push(load::kexecs(options.kexecs));
+        scenarios.push(load::failing_freezes());
     }
     if options.with_aids {
         scenarios.push(kunit::conformance());

@@ -56,11 +56,16 @@ pub(super) fn probe(slot: &str, value: u64) -> Vec<Action> {
             slot: slot.into(),
             path: "/dev/luo_probe".into(),
         }),
-        does(Op::WriteSlot {
-            slot: slot.into(),
-            bytes: value.to_le_bytes().to_vec(),
-        }),
+        write(slot, value),
     ]
+}
+
+/// Writes a value to a file of the test handler.
+pub(super) fn write(slot: &str, value: u64) -> Action {
+    does(Op::WriteSlot {
+        slot: slot.into(),
+        bytes: value.to_le_bytes().to_vec(),
+    })
 }
 
 /// A file of the test handler still holds its value.
