@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use luo_guest::proto::{AGENT_TTY, FromGuest, Op, Outcome, Reply, Request};
 use rustix::termios::{OptionalActions, Termios, speed};
 
-use crate::{bulk, child, exec, kexec, luo, memfd, slots::Slots, survey, system, watched};
+use crate::{actor, bulk, child, exec, kexec, luo, memfd, slots::Slots, survey, system, watched};
 
 pub(crate) fn serve() -> Result<()> {
     let mut port = File::options()
@@ -101,6 +101,9 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
             "only the agent itself can announce a kexec",
         )),
         Op::Watched(op) => watched::run(slots, *op),
+        Op::In { process, op } => actor::run(slots, process, &op),
+        Op::Crash { process } => actor::crash(slots, process),
+        Op::LimitDescriptors { most } => system::limit_descriptors(most),
         Op::Bulk(bulk) => bulk::run(slots, bulk),
         Op::PreserveAll { list } => survey::preserve_all(slots, &list),
         Op::Survey { list } => survey::run(&list),

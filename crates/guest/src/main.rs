@@ -2,6 +2,7 @@
 
 //! The test machine's `/init`, its agent, and the `kexec-now` command for people.
 
+mod actor;
 mod agent;
 mod bulk;
 mod child;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let done = match (name, args.next().as_deref()) {
         ("kexec-now", kernel) => kexec::now(kernel),
         (_, Some("agent")) => agent::serve(),
+        (_, Some("actor")) => actor::serve(),
         (_, Some("churn")) => churn::work(args),
         (_, Some("churn-check")) => churn::check(args),
         _ if std::process::id() == 1 => init::run(),

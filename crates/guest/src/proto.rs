@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::pattern::Content;
 
+mod bulk;
 mod measured;
 pub mod survey;
 
+pub use bulk::Bulk;
 pub use measured::{MemoryUse, Timing};
 
 /// The serial port the agent serves, in the guest.
@@ -187,6 +189,15 @@ pub enum Op {
 
     /// Does something while the machine's free memory is watched. Gives [`Reply::MemoryUse`].
     Watched(Box<Op>),
+
+    /// Does an operation in a process of its own, which keeps its descriptors until it is [killed](Op::Crash). Gives what that
+    /// gives.
+    In { process: u8, op: Box<Op> },
+    /// Kills such a process, if it is there.
+    Crash { process: u8 },
+    /// Limits the descriptors that a process may have; those that it has stay.
+    LimitDescriptors { most: u64 },
+
     /// Many operations of one kind, timed. Gives [`Reply::Timing`].
     Bulk(Bulk),
     /// Makes and preserves all that a file in the machine lists: [`survey::Sought`] as JSON.
@@ -275,43 +286,6 @@ pub enum Pages {
     Huge,
     /// 2 MiB, from hugetlbfs.
     HugeTlb,
-}
-
-/// Many operations of one kind. A *group* is a list of descriptors under one name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Bulk {
-    /// `CREATE_SESSION` x `count`, names `prefix` + number.
-    Create {
-        device: String,
-        prefix: String,
-        first: u32,
-        count: u32,
-        group: String,
-    },
-    /// `RETRIEVE_SESSION` x `count`, in the order of `order`.
-    Retrieve {
-        device: String,
-        prefix: String,
-        first: u32,
-        count: u32,
-        group: String,
-    },
-    /// Makes `count` memfds of one page.
-    Memfds { count: u32, group: String },
-    /// `PRESERVE_FD` of each of the group, tokens counting from 0.
-    PreserveFds { session: String, group: String },
-    /// `RETRIEVE_FD` of tokens 0 to `count`.
-    RetrieveFds {
-        session: String,
-        count: u32,
-        group: String,
-    },
-    /// Compares each of the group with what [`Bulk::Memfds`] made.
-    VerifyMemfds { group: String },
-    /// `FINISH` of each session.
-    Finish { group: String },
-    /// Closes each.
-    Close { group: String },
 }
 
 /// What an operation gives.

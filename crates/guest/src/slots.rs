@@ -12,12 +12,15 @@ use std::{
 use luo_guest::proto::Failure;
 use rustix::io::Errno;
 
+use crate::actor::Actor;
+
 /// What the agent holds for the host.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     files: HashMap<String, OwnedFd>,
     groups: HashMap<String, Vec<OwnedFd>>,
     pub children: HashMap<u32, Child>,
+    pub actors: HashMap<u8, Actor>,
 }
 
 impl Slots {

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Result;
 use luo_guest::proto::{FREE_PER_CPU, Hello, LogLine, Outcome, Reply};
+use rustix::process::{Resource, Rlimit};
 
 use crate::slots::{Slots, Tried as _, other};
 
@@ -165,6 +166,16 @@ pub(crate) fn link_slot(slots: &Slots, slot: &str, path: &str) -> Outcome {
     std::os::unix::fs::symlink(&target, path)
         .map(|()| Reply::Done)
         .tried(format!("link {path} to {target}"))
+}
+
+pub(crate) fn limit_descriptors(most: u64) -> Outcome {
+    let limit = Rlimit {
+        current: Some(most),
+        ..rustix::process::getrlimit(Resource::Nofile)
+    };
+    rustix::process::setrlimit(Resource::Nofile, limit)
+        .map(|()| Reply::Done)
+        .tried(format!("limit descriptors to {most}"))
 }
 
 pub(crate) fn fd_info(slots: &Slots, slot: &str) -> Outcome {

@@ -7,6 +7,7 @@
 //! - `defects`: what C gets wrong, seen on C and absent on ours;
 //! - `kunit`: what the kernel tests itself, where it has `KUnit`;
 //! - `load`: kexecs while processes are at work;
+//! - `model`: random operations, compared with the model at every step;
 //! - `testbed`: what the test bed has to notice, and does.
 
 mod defects;
@@ -15,6 +16,7 @@ mod handover;
 mod interface;
 mod kunit;
 mod load;
+mod model;
 mod testbed;
 mod upstream;
 
@@ -59,8 +61,10 @@ pub struct Options {
     /// The kernels have the debugging aids of `linux/config/lockdep.config`: its `KUnit` tests are there to be looked at, and
     /// what upstream's kernel runs alone is left out.
     pub with_aids: bool,
-    /// How many kexecs in a row the load goes through; a few otherwise.
+    /// How many kexecs in a row the load goes through, and the operations of the model; a few otherwise.
     pub kexecs: Option<u32>,
+    /// Which operations of the model there are; always the same otherwise.
+    pub seed: Option<u64>,
     /// Where console logs are kept; a folder of the cache otherwise.
     pub logs: Option<PathBuf>,
     /// Appended to every kernel's command line.
@@ -161,6 +165,7 @@ pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Ve
     if flavors.contains(&Flavor::Rust) {
         scenarios.push(load::kexecs(options.kexecs));
         scenarios.push(load::failing_freezes());
+        scenarios.push(model::operations(options.seed, options.kexecs));
     }
     if options.with_aids {
         scenarios.push(kunit::conformance());

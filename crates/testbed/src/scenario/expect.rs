@@ -16,6 +16,8 @@ pub enum Expect {
     Text(Vec<&'static str>),
     /// It gives exactly this text.
     Exactly(&'static str),
+    /// It gives a text that ends with this.
+    Ending(String),
     /// It gives these bytes, but for white space at their end; shown as text.
     Contents(&'static str),
     /// It gives exactly these bytes.
@@ -55,6 +57,13 @@ impl Expect {
             }
             (Self::Exactly(wanted), Ok(Reply::Text(text))) => {
                 ensure!(text == wanted, "gave {text:?} instead of {wanted:?}");
+                Ok(())
+            }
+            (Self::Ending(wanted), Ok(Reply::Text(text))) => {
+                ensure!(
+                    text.ends_with(wanted),
+                    "gave {text:?}, which does not end with {wanted:?}"
+                );
                 Ok(())
             }
             (Self::Contents(wanted), Ok(Reply::Bytes(bytes))) => {

@@ -59,7 +59,8 @@ pub(super) fn words(size: u32, next: u32) -> Vec<u8> {
     [size.to_le_bytes(), next.to_le_bytes()].concat()
 }
 
-fn token_argument(size: u32, fd: i32, token: u64) -> Vec<u8> {
+/// The argument of `PRESERVE_FD` and `RETRIEVE_FD`.
+pub(super) fn token_argument(size: u32, fd: i32, token: u64) -> Vec<u8> {
     let mut bytes = words(size, fd.cast_unsigned());
     bytes.extend(token.to_le_bytes());
     bytes

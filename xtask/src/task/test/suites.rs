@@ -39,8 +39,10 @@ pub struct Wanted<'a> {
     pub variant: Option<Variant>,
     /// Only scenarios whose name contains this.
     pub filter: Option<&'a str>,
-    /// How many kexecs in a row the load goes through.
+    /// How many kexecs in a row the load goes through, and the operations of the model.
     pub kexecs: Option<u32>,
+    /// Which operations of the model there are.
+    pub seed: Option<u64>,
 }
 
 /// One run of the suites.
@@ -123,6 +125,7 @@ impl Round<'_> {
         Options {
             filter: self.wanted.filter.map(str::to_owned),
             kexecs: self.wanted.kexecs,
+            seed: self.wanted.seed,
             with_aids: self.variant != Variant::Plain,
             ..Options::default()
         }
