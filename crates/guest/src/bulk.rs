@@ -3,7 +3,7 @@
 //! Many calls of one kind, timed in the guest so that the host's link does not count.
 
 use std::{
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd, RawFd},
     time::Instant,
 };
 
@@ -20,6 +20,9 @@ use crate::{
 
 /// So many last calls are timed on their own: what one call costs once all others are there.
 const TAIL: u32 = 100;
+
+/// Files in a session that is closed again.
+const FOR_NOW: usize = 500;
 
 pub(crate) fn run(slots: &mut Slots, bulk: Bulk) -> Outcome {
     match bulk {
@@ -66,6 +69,9 @@ pub(crate) fn run(slots: &mut Slots, bulk: Bulk) -> Outcome {
             over(files, |i, file| {
                 luo::preserve(session, i.into(), file.as_raw_fd())
             })
+        }
+        Bulk::PreserveForNow { device, group } => {
+            preserve_for_now(slots.get(&device)?.as_raw_fd(), slots.group(&group)?)
         }
         Bulk::RetrieveFds {
             session,
@@ -120,6 +126,18 @@ fn sessions(
     let (fds, timing) = timed(count, |i| luo::session(device, command, &names[i as usize]))?;
     slots.put_group(group, fds);
     Ok(timing)
+}
+
+/// Not in one session: C compares a token with all others of its session.
+fn preserve_for_now(device: RawFd, files: &[OwnedFd]) -> Outcome {
+    for (number, files) in files.chunks(FOR_NOW).enumerate() {
+        let name = format!("for now {number}");
+        let session = luo::session(device, uapi::CREATE_SESSION, &name)?;
+        for (token, file) in (0..).zip(files) {
+            luo::preserve(session.as_raw_fd(), token, file.as_raw_fd())?;
+        }
+    }
+    Ok(Reply::Done)
 }
 
 fn over(fds: &[OwnedFd], mut call: impl FnMut(u32, &OwnedFd) -> Result<(), Failure>) -> Outcome {

@@ -27,6 +27,8 @@ pub enum Bulk {
     Memfds { count: u32, group: String },
     /// `PRESERVE_FD` of each of the group, tokens counting from 0.
     PreserveFds { session: String, group: String },
+    /// Preserves the group in some sessions, and closes them again: pages that KHO cannot preserve where they are have moved then.
+    PreserveForNow { device: String, group: String },
     /// `RETRIEVE_FD` of tokens 0 to `count`.
     RetrieveFds {
         session: String,
