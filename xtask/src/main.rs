@@ -54,7 +54,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Mutants(mutants) => mutants.run(),
         Task::Tidy(tidy) => tidy.run(),
         Task::Test(test) => test.run(),
-        Task::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
+        Task::Bench(bench) => bench.run(),
         Task::Hostile(hostile) => hostile.run(),
         Task::Vm(vm) => vm.run().map(|()| ExitCode::SUCCESS),
     }

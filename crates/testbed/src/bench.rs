@@ -5,12 +5,15 @@
 //! The machine's clock counts instructions, so that a figure does not depend on the host and repeats to a fraction of a
 //! percent. Each measurement has a machine of its own: make the things, kexec into the same kernel, get them back.
 
+mod blackout;
 mod calls;
+mod compare;
 mod figure;
 mod freeze;
 mod job;
 mod landing;
 mod memory;
+mod plot;
 mod stand;
 mod table;
 
@@ -23,7 +26,9 @@ use crate::{
     scenario::{Flavor, Lab},
 };
 
-pub use figure::{Figure, FreezeFigure, MemoryFigure, Results, Work};
+pub use blackout::{Phase, Unit};
+pub use compare::Difference;
+pub use figure::{BlackoutFigure, Figure, FreezeFigure, MemoryFigure, Results, Work};
 pub use freeze::Frozen;
 pub use job::{C_SESSIONS_LIMIT, Part};
 pub use memory::Folio;
@@ -39,22 +44,21 @@ pub struct BenchOptions {
     pub sizes_mib: Vec<u32>,
 }
 
-/// Measures all kernels of the lab.
+/// Measures all kernels of the lab. What has been measured before something goes wrong is in the results.
 ///
 /// # Errors
 /// When a machine does not do what is asked of it.
-pub fn run(lab: &Lab, options: &BenchOptions) -> Result<Results> {
+pub fn run(lab: &Lab, options: &BenchOptions, results: &mut Results) -> Result<()> {
     let flavors: Vec<_> = lab.kernels.keys().copied().collect();
     let jobs = job::plan(options, &flavors);
     let progress = Progress::new(false);
-    let mut results = Results::default();
     for (number, job) in (1..).zip(&jobs) {
         progress.step(&format!("{number:2} of {}: {job}", jobs.len()));
-        job.run(lab, &mut results)
+        job.run(lab, results)
             .with_context(|| format!("while measuring {job}"))?;
     }
     progress.done();
-    Ok(results)
+    Ok(())
 }
 
 /// The kernels and the initial ramdisk of a benchmark.

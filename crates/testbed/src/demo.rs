@@ -31,6 +31,7 @@ use result::Phases;
 use service::Service;
 
 pub use result::{DemoResult, Phase};
+pub use service::memory_mib;
 
 /// The program that is carried over.
 pub const MEMCACHED: &str = "/usr/bin/memcached";

@@ -26,7 +26,11 @@ impl Progress {
 
     /// The running step is over, the next begins.
     pub(crate) fn step(&self, what: &str) {
-        self.begin(what, ProgressBar::new_spinner(), "{spinner} {msg}");
+        self.begin(
+            what,
+            ProgressBar::new_spinner(),
+            "{spinner} {msg} [{elapsed}]",
+        );
     }
 
     /// A step that counts; the work gets a function that takes the count.

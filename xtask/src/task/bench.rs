@@ -2,14 +2,21 @@
 
 //! `cargo xtask bench`: what live update costs, C and Rust side by side.
 
-use anyhow::Result;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use luo_testbed::bench::{self, BenchOptions, Part};
+use luo_testbed::bench::{self, BenchOptions, Part, Results};
 
 use crate::cache::Cache;
 use crate::kernel::{self, Flavor, Variant};
 use crate::setup::{self, Need};
 use crate::task::kernel::SourceArgs;
+
+/// So much may two runs on the same tree differ.
+const AGREEMENT_PERCENT: f64 = 1.0;
 
 /// Count guest instructions of the C and the Rust implementation, in one run
 #[derive(Args, Debug)]
@@ -25,6 +32,15 @@ pub struct Bench {
     #[arg(long = "size", value_name = "MIB", default_values_t = [64, 512, 2048],
           value_parser = clap::value_parser!(u32).range(2..=8192))]
     sizes: Vec<u32>,
+    /// Measure nothing, and show what an earlier run printed with --json; may be given more than once, for runs of different parts
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "counts", "sizes"])]
+    read: Vec<PathBuf>,
+    /// Fail if instructions differ by more than 1 % from what an earlier run printed with --json
+    #[arg(long, value_name = "FILE")]
+    against: Vec<PathBuf>,
+    /// Draw cost against size into this SVG file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
@@ -43,6 +59,8 @@ enum What {
     Files,
     /// From reboot(2) to the next kernel, with many sessions or files
     Freeze,
+    /// How long a workload is away, by phases, counted and by the clock
+    Blackout,
 }
 
 impl From<What> for Part {
@@ -52,33 +70,85 @@ impl From<What> for Part {
             What::Sessions => Self::Sessions,
             What::Files => Self::Files,
             What::Freeze => Self::Freeze,
+            What::Blackout => Self::Blackout,
         }
     }
 }
 
 impl Bench {
-    /// Runs the command.
+    /// Runs the command; the exit code is 1 if the run differs from an earlier one.
     ///
     /// # Errors
     /// A kernel cannot be built, or a machine does not do what is asked of it.
-    pub fn run(&self) -> Result<()> {
-        setup::ensure(&Cache::locate()?, &[Need::Machine])?;
-        let image = |flavor| kernel::build(&self.source.request(flavor, Variant::Plain)?);
-        let lab = bench::lab(image(Flavor::C)?.bzimage, image(Flavor::Rust)?.bzimage)?;
-        let parts = What::value_variants()
-            .iter()
-            .filter(|what| self.only.is_empty() || self.only.contains(what));
-        let options = BenchOptions {
-            parts: parts.map(|&what| what.into()).collect(),
-            counts: self.counts.clone(),
-            sizes_mib: self.sizes.clone(),
+    pub fn run(&self) -> Result<ExitCode> {
+        let mut results = read(&self.read)?;
+        let measured = if self.read.is_empty() {
+            self.measure(&mut results)
+        } else {
+            Ok(())
         };
-        let results = bench::run(&lab, &options)?;
+        // What was measured has taken its time: it is shown even if the rest could not be.
+        self.show(&results)?;
+        measured?;
+        if self.against.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let differences = results.differences(&read(&self.against)?);
+        let largest = differences
+            .first()
+            .context("nothing was measured that could be compared")?;
+        let count = differences.len();
+        eprintln!("Of {count} figures that both runs have, the largest difference is {largest}");
+        Ok(if largest.percent() <= AGREEMENT_PERCENT {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    fn show(&self, results: &Results) -> Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&results)?);
+            println!("{}", serde_json::to_string_pretty(results)?);
         } else {
             println!("{results}");
         }
+        if let Some(path) = &self.plot {
+            results.plot(path)?;
+        }
         Ok(())
     }
+
+    fn measure(&self, results: &mut Results) -> Result<()> {
+        let parts: Vec<_> = What::value_variants()
+            .iter()
+            .filter(|what| self.only.is_empty() || self.only.contains(what))
+            .collect();
+        let mut needs = vec![Need::Machine];
+        needs.extend(parts.contains(&&What::Blackout).then_some(Need::Demo));
+        setup::ensure(&Cache::locate()?, &needs)?;
+        let image = |flavor| kernel::build(&self.source.request(flavor, Variant::Plain)?);
+        let lab = bench::lab(image(Flavor::C)?.bzimage, image(Flavor::Rust)?.bzimage)?;
+        bench::run(
+            &lab,
+            &BenchOptions {
+                parts: parts.into_iter().map(|&what| what.into()).collect(),
+                counts: self.counts.clone(),
+                sizes_mib: self.sizes.clone(),
+            },
+            results,
+        )
+    }
+}
+
+/// All figures of some files.
+fn read(paths: &[PathBuf]) -> Result<Results> {
+    let mut all = Results::default();
+    for path in paths {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let results = serde_json::from_str(&text)
+            .with_context(|| format!("not figures of this benchmark: {}", path.display()))?;
+        all.extend(results);
+    }
+    Ok(all)
 }

@@ -5,25 +5,17 @@
 use luo_guest::proto::Timing;
 use serde::{Deserialize, Serialize};
 
-use super::{freeze::Frozen, memory::Folio};
+use super::{
+    blackout::{Phase, Unit},
+    freeze::Frozen,
+    memory::Folio,
+};
 use crate::scenario::Flavor;
 
-/// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What is counted, in the order of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// `CREATE_SESSION`.
-    CreateSession,
-    /// `RETRIEVE_SESSION`, after the device is open.
-    RetrieveSession,
-    /// `FINISH` of a session.
-    FinishSession,
-    /// `PRESERVE_FD` of a one-page memfd.
-    PreserveFile,
-    /// `RETRIEVE_FD` of it.
-    RetrieveFile,
-    /// Opening the device for the first time, for each session it brings.
-    OpenDevice,
     /// `PRESERVE_FD` of one large memfd, for each 4 KiB folio.
     PreserveSmallFolio,
     /// `RETRIEVE_FD` of it.
@@ -32,6 +24,18 @@ pub enum Work {
     PreserveHugeFolio,
     /// `RETRIEVE_FD` of it.
     RetrieveHugeFolio,
+    /// `CREATE_SESSION`.
+    CreateSession,
+    /// Opening the device for the first time, for each session it brings.
+    OpenDevice,
+    /// `RETRIEVE_SESSION`, after the device is open.
+    RetrieveSession,
+    /// `FINISH` of a session.
+    FinishSession,
+    /// `PRESERVE_FD` of a one-page memfd.
+    PreserveFile,
+    /// `RETRIEVE_FD` of it.
+    RetrieveFile,
 }
 
 /// The cost of so many things, in guest instructions.
@@ -51,7 +55,27 @@ pub struct Figure {
     pub last: Option<u64>,
 }
 
+impl Work {
+    /// What its size is counted in, and how much of it one thing is.
+    pub(super) const fn size_unit(self) -> (&'static str, f64) {
+        match self {
+            Self::CreateSession
+            | Self::RetrieveSession
+            | Self::FinishSession
+            | Self::OpenDevice => ("sessions", 1.0),
+            Self::PreserveFile | Self::RetrieveFile => ("files", 1.0),
+            Self::PreserveSmallFolio | Self::RetrieveSmallFolio => ("MiB", 1.0 / 256.0),
+            Self::PreserveHugeFolio | Self::RetrieveHugeFolio => ("MiB", 2.0),
+        }
+    }
+}
+
 impl Figure {
+    /// In the unit of its work.
+    pub(super) fn size(&self) -> f64 {
+        f64::from(self.count) * self.work.size_unit().1
+    }
+
     /// Of many calls.
     pub(super) fn of_calls(work: Work, flavor: Flavor, timing: Timing) -> Self {
         Self {
@@ -115,8 +139,27 @@ pub struct FreezeFigure {
     pub total: u64,
 }
 
-/// All figures of a run.
+/// What a blackout consists of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BlackoutFigure {
+    /// By which implementation.
+    pub flavor: Flavor,
+    /// Of all phases.
+    pub unit: Unit,
+    /// One after the other.
+    pub phases: Vec<Phase>,
+}
+
+impl BlackoutFigure {
+    /// All phases.
+    pub fn total(&self) -> f64 {
+        self.phases.iter().map(|phase| phase.value).sum()
+    }
+}
+
+/// All figures of a run, or of several that measured different parts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Results {
     /// Instructions, in the order of measurement.
     pub figures: Vec<Figure>,
@@ -124,4 +167,16 @@ pub struct Results {
     pub freezes: Vec<FreezeFigure>,
     /// Memory taken.
     pub memory: Vec<MemoryFigure>,
+    /// How long a workload is away.
+    pub blackouts: Vec<BlackoutFigure>,
+}
+
+impl Results {
+    /// Adds the figures of another run.
+    pub fn extend(&mut self, other: Self) {
+        self.figures.extend(other.figures);
+        self.freezes.extend(other.freezes);
+        self.memory.extend(other.memory);
+        self.blackouts.extend(other.blackouts);
+    }
 }

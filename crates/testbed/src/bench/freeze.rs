@@ -6,20 +6,20 @@
 //! system call, so that nothing but the way between the two is counted. Part of it is there without live update: devices
 //! are shut down, and the next kernel's image is checked; that is what it costs with [nothing](Frozen::Nothing) preserved.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result};
 use luo_guest::proto::{LoadMethod, Op};
 use serde::{Deserialize, Serialize};
 
-use super::{FreezeFigure, Results, calls, landing, stand::Stand};
+use super::{
+    FreezeFigure, Results, calls, landing,
+    stand::{STEP_TIMEOUT, Stand},
+};
 use crate::scenario::{Flavor, Lab};
 
 const LANDING: &str = "landing";
-const TIMEOUT: Duration = Duration::from_secs(1200);
 
 /// What there is to freeze.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Frozen {
     /// No session.
@@ -31,11 +31,12 @@ pub enum Frozen {
 }
 
 impl Frozen {
-    pub(super) const fn name(self) -> &'static str {
+    /// So much of it, in words.
+    pub(super) fn of(self, count: u32) -> String {
         match self {
-            Self::Nothing => "nothing",
-            Self::Sessions => "sessions",
-            Self::Files => "files",
+            Self::Nothing => "nothing".to_owned(),
+            Self::Sessions => format!("{count} sessions"),
+            Self::Files => format!("{count} files"),
         }
     }
 }
@@ -47,7 +48,7 @@ pub(super) fn measure(
     count: u32,
     results: &mut Results,
 ) -> Result<()> {
-    let about = format!("leaving with {count} {}", what.name());
+    let about = format!("leaving with {}", what.of(count));
     let images = [(LANDING, landing::image())];
     let mut stand = Stand::start_with(lab, flavor, &about, calls::MEMORY_MIB, &images)?;
     match what {
@@ -62,9 +63,9 @@ pub(super) fn measure(
         cmdline: String::new(),
         method: LoadMethod::File,
     })?;
-    let left = stand.machine.announced_kexec(TIMEOUT)?;
+    let left = stand.machine.announced_kexec(STEP_TIMEOUT)?;
     let line = |text: &str| landing::parse(text);
-    let landed = stand.machine.wait_for_line(line, TIMEOUT)?;
+    let landed = stand.machine.wait_for_line(line, STEP_TIMEOUT)?;
     let total = landed
         .checked_sub(left)
         .context("the time-stamp counter goes backwards")?;

@@ -7,7 +7,9 @@ use std::fmt;
 use anyhow::Result;
 
 use super::{
-    BenchOptions, Results, calls,
+    BenchOptions, Results,
+    blackout::{self, Unit},
+    calls,
     freeze::{self, Frozen},
     memory::{self, Folio},
 };
@@ -27,6 +29,8 @@ pub enum Part {
     Files,
     /// Leaving a kernel with many sessions or files.
     Freeze,
+    /// How long a workload is away, by phases.
+    Blackout,
 }
 
 /// One measurement, in a machine of its own.
@@ -49,6 +53,10 @@ pub(super) enum Job {
         flavor: Flavor,
         what: Frozen,
         count: u32,
+    },
+    Blackout {
+        flavor: Flavor,
+        unit: Unit,
     },
 }
 
@@ -98,6 +106,11 @@ pub(super) fn plan(options: &BenchOptions, flavors: &[Flavor]) -> Vec<Job> {
                     freeze(Frozen::Files, count);
                 }
             }
+            Part::Blackout => {
+                for unit in [Unit::Instructions, Unit::Milliseconds] {
+                    jobs.extend(flavors.iter().map(|&flavor| Job::Blackout { flavor, unit }));
+                }
+            }
         }
     }
     jobs
@@ -121,6 +134,7 @@ impl Job {
                 what,
                 count,
             } => freeze::measure(lab, flavor, what, count, results),
+            Self::Blackout { flavor, unit } => blackout::measure(lab, flavor, unit, results),
         }
     }
 }
@@ -143,7 +157,14 @@ impl fmt::Display for Job {
                 what,
                 count,
             } => {
-                write!(f, "leaving with {count} {}, {}", what.name(), flavor.name())
+                write!(f, "leaving with {}, {}", what.of(*count), flavor.name())
+            }
+            Self::Blackout { flavor, unit } => {
+                let how = match unit {
+                    Unit::Instructions => "a blackout, counted",
+                    Unit::Milliseconds => "the demonstration's blackout",
+                };
+                write!(f, "{how}, {}", flavor.name())
             }
         }
     }

@@ -12,15 +12,17 @@ use serde::{Deserialize, Serialize};
 use super::{Figure, MemoryFigure, Results, Work, stand::Stand};
 use crate::scenario::{Flavor, Lab};
 
-const SESSION: &str = "memory";
-const FILE: &str = "memfd";
+/// The session, and its slot.
+pub(super) const SESSION: &str = "memory";
+/// The slot of the memfd.
+pub(super) const FILE: &str = "memfd";
 const TOKEN: u64 = 1;
 /// Room for the kernel, its ramdisk and KHO's scratch area; beside it there is the memfd, twice, so that no folio has to be taken
 /// from the scratch area, where preserving would have to move it away.
 const BESIDE_MIB: u32 = 2048;
 
 /// What a memfd consists of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Folio {
     /// Of 4 KiB.
@@ -67,14 +69,8 @@ pub(super) fn measure(
     results: &mut Results,
 ) -> Result<()> {
     let about = format!("{mib} MiB of {}", folio.size());
-    let mut stand = Stand::start(lab, flavor, &about, BESIDE_MIB + 2 * mib)?;
-    let spec = MemfdSpec {
-        content: Content::full(mib.into(), u64::from(mib) << 20),
-        pages: folio.pages(),
-        flags: 0,
-        seals: 0,
-        position: 0,
-    };
+    let mut stand = Stand::start(lab, flavor, &about, machine_mib(mib))?;
+    let spec = spec(folio, mib);
     stand.open_device()?;
     let (slot, create) = (FILE.to_owned(), spec.clone());
     stand.call(Op::MemfdCreate { slot, spec: create })?;
@@ -91,11 +87,7 @@ pub(super) fn measure(
     stand.kexec()?;
     stand.open_device()?;
     stand.retrieve_session(SESSION)?;
-    let (_, retrieving) = stand.call(Op::Retrieve {
-        session: SESSION.into(),
-        token: TOKEN,
-        file: FILE.into(),
-    })?;
+    let (_, retrieving) = stand.call(retrieve())?;
     expect_folios(&mut stand, folio, mib)?;
     let slot = FILE.into();
     stand.call(Op::MemfdVerify { slot, spec })?;
@@ -119,8 +111,31 @@ pub(super) fn measure(
     Ok(())
 }
 
-fn preserve() -> Op {
+/// The memory of a machine that hands over a memfd of this size.
+pub(super) fn machine_mib(mib: u32) -> u32 {
+    BESIDE_MIB + 2 * mib
+}
+
+pub(super) fn spec(folio: Folio, mib: u32) -> MemfdSpec {
+    MemfdSpec {
+        content: Content::full(mib.into(), u64::from(mib) << 20),
+        pages: folio.pages(),
+        flags: 0,
+        seals: 0,
+        position: 0,
+    }
+}
+
+pub(super) fn preserve() -> Op {
     Op::Preserve {
+        session: SESSION.into(),
+        token: TOKEN,
+        file: FILE.into(),
+    }
+}
+
+pub(super) fn retrieve() -> Op {
+    Op::Retrieve {
         session: SESSION.into(),
         token: TOKEN,
         file: FILE.into(),

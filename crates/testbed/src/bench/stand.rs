@@ -12,10 +12,10 @@ use crate::{
     scenario::{Flavor, Lab},
 };
 
-/// A quadratic cost is a matter of minutes in the guest, and of hours on the host.
-const STEP_TIMEOUT: Duration = Duration::from_secs(3600);
+/// A quadratic cost is a matter of minutes, on a busy host of hours.
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 /// Counting instructions is slow, and the host may be busy.
-const PATIENCE: u32 = 10;
+const PATIENCE: u32 = 60;
 
 /// The kernel takes a second to find out how fast its clock is.
 const SETTLE_MS: u64 = 3000;
@@ -92,22 +92,20 @@ impl Stand {
         Ok(self.call(Op::OpenDevice { slot })?.1)
     }
 
-    pub(super) fn create_session(&mut self, name: &str) -> Result<()> {
+    pub(super) fn create_session(&mut self, name: &str) -> Result<u64> {
         let (device, name) = (DEVICE.to_owned(), name.to_owned());
         let slot = name.clone();
-        self.call(Op::CreateSession { device, name, slot })?;
-        Ok(())
+        Ok(self.call(Op::CreateSession { device, name, slot })?.1)
     }
 
-    pub(super) fn retrieve_session(&mut self, name: &str) -> Result<()> {
+    pub(super) fn retrieve_session(&mut self, name: &str) -> Result<u64> {
         let (device, name) = (DEVICE.to_owned(), name.to_owned());
         let slot = name.clone();
-        self.call(Op::RetrieveSession { device, name, slot })?;
-        Ok(())
+        Ok(self.call(Op::RetrieveSession { device, name, slot })?.1)
     }
 
-    /// Goes into a kernel of the same kind.
-    pub(super) fn kexec(&mut self) -> Result<()> {
+    /// Loads a kernel of the same kind.
+    pub(super) fn load_next(&mut self) -> Result<()> {
         let name = self.flavor.name();
         let load = Op::KexecLoad {
             kernel: name.into(),
@@ -116,6 +114,12 @@ impl Stand {
             method: LoadMethod::File,
         };
         self.call(load)?;
+        Ok(())
+    }
+
+    /// Goes into a kernel of the same kind.
+    pub(super) fn kexec(&mut self) -> Result<()> {
+        self.load_next()?;
         let refused = self.machine.kexec(STEP_TIMEOUT)?.err();
         if let Some(failure) = refused {
             bail!("the kernel refuses the kexec: {}", failure.message)

@@ -6,7 +6,10 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 
-use super::{C_SESSIONS_LIMIT, Figure, FreezeFigure, Frozen, MemoryFigure, Results, Work};
+use super::{
+    BlackoutFigure, C_SESSIONS_LIMIT, Figure, FreezeFigure, Frozen, MemoryFigure, Results, Unit,
+    Work,
+};
 use crate::scenario::Flavor;
 
 impl Work {
@@ -27,33 +30,28 @@ impl Work {
 }
 
 impl Results {
-    /// The figure for the same work and count by an implementation, if it was measured.
-    fn of(&self, flavor: Flavor, like: &Figure) -> Option<&Figure> {
-        let same =
-            |it: &&Figure| it.flavor == flavor && it.work == like.work && it.count == like.count;
-        self.figures.iter().find(same)
-    }
-
-    /// For each work and count that was measured, whoever it was measured on.
     fn figure_rows(&self) -> Table {
         let mut table = table(&[
             "call",
-            "times",
+            "of",
             "C, each",
             "C, last",
             "Rust, each",
             "Rust, last",
             "Rust / C",
         ]);
-        for (index, figure) in self.figures.iter().enumerate() {
-            let (c, rust) = (self.of(Flavor::C, figure), self.of(Flavor::Rust, figure));
-            // The other implementation's figure stands in the same row.
-            if !std::ptr::eq(c.or(rust).unwrap_or(figure), &raw const self.figures[index]) {
-                continue;
-            }
+        let keys = sorted(self.figures.iter().map(|it| (it.work, it.count)));
+        for (work, count) in keys {
+            let of = |flavor| {
+                let same = |it: &&Figure| (it.flavor, it.work, it.count) == (flavor, work, count);
+                self.figures.iter().find(same)
+            };
+            let (c, rust) = (of(Flavor::C), of(Flavor::Rust));
+            let (unit, per_thing) = work.size_unit();
+            let size = f64::from(count) * per_thing;
             table.add_row([
-                figure.work.title().to_owned(),
-                grouped(figure.count.into()),
+                work.title().to_owned(),
+                format!("{} {unit}", grouped(size as u64)),
                 number(c.map(|it| it.mean)),
                 number(c.and_then(|it| it.last)),
                 number(rust.map(|it| it.mean)),
@@ -66,28 +64,21 @@ impl Results {
 
     fn freeze_rows(&self) -> Table {
         let mut table = table(&["with", "C", "C, each", "Rust", "Rust, each", "Rust / C"]);
-        for (index, figure) in self.freezes.iter().enumerate() {
-            let of = |flavor, what, count| {
-                let same =
-                    |it: &&FreezeFigure| (it.flavor, it.what, it.count) == (flavor, what, count);
-                self.freezes.iter().find(same)
-            };
-            let c = of(Flavor::C, figure.what, figure.count);
-            let rust = of(Flavor::Rust, figure.what, figure.count);
-            if !std::ptr::eq(c.or(rust).unwrap_or(figure), &raw const self.freezes[index]) {
-                continue;
-            }
-            // What all of them cost beyond what it costs with nothing.
-            let each = |it: Option<&FreezeFigure>| {
-                let it = it.filter(|it| it.what != Frozen::Nothing)?;
-                let empty = of(it.flavor, Frozen::Nothing, 0)?;
-                Some(it.total.saturating_sub(empty.total) / u64::from(it.count))
-            };
+        let of = |flavor, what, count| {
+            let same = |it: &&FreezeFigure| (it.flavor, it.what, it.count) == (flavor, what, count);
+            self.freezes.iter().find(same)
+        };
+        // What all of them cost beyond what it costs with nothing.
+        let each = |it: Option<&FreezeFigure>| {
+            let it = it.filter(|it| it.what != Frozen::Nothing)?;
+            let empty = of(it.flavor, Frozen::Nothing, 0)?;
+            Some(it.total.saturating_sub(empty.total) / u64::from(it.count))
+        };
+        for (what, count) in sorted(self.freezes.iter().map(|it| (it.what, it.count))) {
+            let c = of(Flavor::C, what, count);
+            let rust = of(Flavor::Rust, what, count);
             table.add_row([
-                match figure.what {
-                    Frozen::Nothing => "nothing".to_owned(),
-                    what => format!("{} {}", grouped(figure.count.into()), what.name()),
-                },
+                what.of(count),
                 number(c.map(|it| it.total)),
                 number(each(c)),
                 number(rust.map(|it| it.total)),
@@ -95,6 +86,41 @@ impl Results {
                 ratio(c.map(|it| it.total), rust.map(|it| it.total)),
             ]);
         }
+        align(table)
+    }
+
+    fn blackout_rows(&self, unit: Unit) -> Table {
+        let mut table = table(&["blackout", "C", "Rust", "Rust / C"]);
+        let of = |flavor| {
+            let same = |it: &&BlackoutFigure| (it.flavor, it.unit) == (flavor, unit);
+            self.blackouts.iter().find(same)
+        };
+        let (c, rust) = (of(Flavor::C), of(Flavor::Rust));
+        let number = |value: Option<f64>| match (value, unit) {
+            (None, _) => "-".into(),
+            (Some(ms), Unit::Milliseconds) => format!("{:.3} s", ms / 1000.0),
+            (Some(instructions), Unit::Instructions) => grouped(instructions as u64),
+        };
+        let mut add = |name: &str, c: Option<f64>, rust: Option<f64>| {
+            let ratio = match (c, rust) {
+                (Some(c), Some(rust)) if c > 0.0 => format!("{:.3}", rust / c),
+                _ => "-".into(),
+            };
+            table.add_row([name.to_owned(), number(c), number(rust), ratio]);
+        };
+        for phase in c
+            .or(rust)
+            .map(|it| it.phases.as_slice())
+            .unwrap_or_default()
+        {
+            let value = |it: Option<&BlackoutFigure>| {
+                let found = it?.phases.iter().find(|it| it.name == phase.name)?;
+                Some(found.value)
+            };
+            add(&phase.name, value(c), value(rust));
+        }
+        let total = |it: Option<&BlackoutFigure>| it.map(BlackoutFigure::total);
+        add("all", total(c), total(rust));
         align(table)
     }
 
@@ -108,30 +134,27 @@ impl Results {
             "Rust, peak",
             "looked",
         ]);
-        for (index, figure) in self.memory.iter().enumerate() {
+        for (folio, mib) in sorted(self.memory.iter().map(|it| (it.folio, it.mib))) {
             let of = |flavor| {
-                let same = |it: &&MemoryFigure| {
-                    (it.flavor, it.folio, it.mib) == (flavor, figure.folio, figure.mib)
-                };
+                let same =
+                    |it: &&MemoryFigure| (it.flavor, it.folio, it.mib) == (flavor, folio, mib);
                 self.memory.iter().find(same)
             };
             let (c, rust) = (of(Flavor::C), of(Flavor::Rust));
-            if !std::ptr::eq(c.or(rust).unwrap_or(figure), &raw const self.memory[index]) {
-                continue;
-            }
             let peak = |it: Option<&MemoryFigure>| {
                 it.map_or("-".into(), |it| {
                     format!("{} KiB, {:.2} %", grouped(it.peak_kib), it.peak_percent())
                 })
             };
             table.add_row([
-                format!("{} MiB", grouped(figure.mib.into())),
-                figure.folio.size().to_owned(),
+                format!("{} MiB", grouped(mib.into())),
+                folio.size().to_owned(),
                 number(c.map(MemoryFigure::kept_bytes_per_gib)),
                 peak(c),
                 number(rust.map(MemoryFigure::kept_bytes_per_gib)),
                 peak(rust),
-                format!("{} x", figure.samples),
+                c.or(rust)
+                    .map_or("-".into(), |it| format!("{} x", it.samples)),
             ]);
         }
         align(table)
@@ -164,6 +187,20 @@ impl fmt::Display for Results {
                  all zones and the processor's own lists, looked at by a real-time thread."
             )?;
         }
+        for (unit, what) in [
+            (
+                Unit::Instructions,
+                "Guest instructions to carry over one memfd of the demonstration's size; waiting counts as long as it takes.",
+            ),
+            (
+                Unit::Milliseconds,
+                "The demonstration, by the host's clock: what its client saw.",
+            ),
+        ] {
+            if self.blackouts.iter().any(|it| it.unit == unit) {
+                writeln!(f, "{}\n{what}", self.blackout_rows(unit))?;
+            }
+        }
         Ok(())
     }
 }
@@ -173,6 +210,14 @@ fn table(header: &[&str]) -> Table {
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(header);
     table
+}
+
+/// Each once.
+fn sorted<T: Ord>(keys: impl Iterator<Item = T>) -> Vec<T> {
+    let mut keys: Vec<_> = keys.collect();
+    keys.sort();
+    keys.dedup();
+    keys
 }
 
 fn align(mut table: Table) -> Table {

@@ -32,6 +32,11 @@ const CLOCK_TIMEOUT_MS: u64 = 20_000;
 /// memcached needs about 250 bytes for a key with its value; twice that leaves room for its size classes.
 const BYTES_PER_KEY: u64 = 512;
 
+/// How large the memory file is that so many keys get.
+pub fn memory_mib(keys: u32) -> u64 {
+    64 + u64::from(keys) * BYTES_PER_KEY / (1 << 20)
+}
+
 #[derive(Debug)]
 pub(super) struct Service {
     memory_mib: u64,
@@ -62,7 +67,7 @@ impl Service {
                 path: MEMORY_PATH.into(),
             },
         )?;
-        let memory_mib = 64 + u64::from(keys) * BYTES_PER_KEY / (1 << 20);
+        let memory_mib = memory_mib(keys);
         let mut service = Self { memory_mib, pid: 0 };
         service.spawn(machine)?;
         Ok(service)

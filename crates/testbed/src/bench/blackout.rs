@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! How long a workload is away, by phases: the demonstration by the host's clock, and the same work in guest instructions.
+//!
+//! Instructions cannot be counted in the demonstration itself: its client lives in the host's time. What is counted is what
+//! carries one memfd of the same size over; there the service neither stops nor starts.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use luo_guest::proto::Op;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BlackoutFigure, Results,
+    memory::{self, Folio},
+    stand::{STEP_TIMEOUT, Stand},
+};
+use crate::{
+    demo::{self, DemoOptions},
+    scenario::{Flavor, Lab},
+};
+
+/// The demonstration's usual number.
+const KEYS: u32 = 200_000;
+
+/// What phases are measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Milliseconds of the host's clock.
+    Milliseconds,
+    /// Guest instructions; waiting counts as long as it takes at a thousand million a second.
+    Instructions,
+}
+
+/// One part of the blackout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// In a person's words.
+    pub name: String,
+    /// In the unit of all.
+    pub value: f64,
+}
+
+pub(super) fn measure(lab: &Lab, flavor: Flavor, unit: Unit, results: &mut Results) -> Result<()> {
+    let phases = match unit {
+        Unit::Milliseconds => by_the_clock(lab, flavor)?,
+        Unit::Instructions => counted(lab, flavor)?,
+    };
+    results.blackouts.push(BlackoutFigure {
+        flavor,
+        unit,
+        phases,
+    });
+    Ok(())
+}
+
+fn by_the_clock(lab: &Lab, flavor: Flavor) -> Result<Vec<Phase>> {
+    let kernel = lab.kernels.get(&flavor).context("no such kernel")?.clone();
+    let result = demo::run(&DemoOptions {
+        kernel,
+        flavor,
+        keys: KEYS,
+        quiet: true,
+        logs: Some(Path::new(&lab.logs).to_owned()),
+    })?;
+    ensure!(result.is_good(), "{result}");
+    let phase = |it: &demo::Phase| Phase {
+        name: it.name.to_owned(),
+        value: it.ms,
+    };
+    Ok(result.phases.iter().map(phase).collect())
+}
+
+fn counted(lab: &Lab, flavor: Flavor) -> Result<Vec<Phase>> {
+    let mib = u32::try_from(demo::memory_mib(KEYS))?;
+    let mut stand = Stand::start(lab, flavor, "blackout", memory::machine_mib(mib))?;
+    let (slot, spec) = (memory::FILE.to_owned(), memory::spec(Folio::Small, mib));
+    let create = spec.clone();
+    stand.call(Op::MemfdCreate { slot, spec: create })?;
+    stand.open_device()?;
+    let mut phases = Vec::new();
+    let mut add = |name: &str, instructions: u64| {
+        phases.push(Phase {
+            name: name.to_owned(),
+            value: instructions as f64,
+        });
+    };
+    let created = stand.create_session(memory::SESSION)?;
+    add("preserve", created + stand.call(memory::preserve())?.1);
+    stand.load_next()?;
+    let left = stand.machine.announced_kexec(STEP_TIMEOUT)?;
+    stand.machine.wait_until_ready(STEP_TIMEOUT)?;
+    let arrived = stand.machine.hello().tsc;
+    let boot = arrived.checked_sub(left);
+    add(
+        "reboot to the next kernel's agent",
+        boot.context("the time-stamp counter goes backwards")?,
+    );
+    add("device open", stand.open_device()?);
+    let session = stand.retrieve_session(memory::SESSION)?;
+    add("retrieve", session + stand.call(memory::retrieve())?.1);
+    let slot = memory::FILE.into();
+    stand.call(Op::MemfdVerify { slot, spec })?;
+    Ok(phases)
+}
