@@ -200,7 +200,8 @@ impl Panel {
                 self.lines(&mut chart)
             }
             Scale::Logarithmic => {
-                let y = (decade_below(low.max(1.0))..high * 2.0).log_scale();
+                // Whole decades, or there would be too few marks.
+                let y = (decade_below(low.max(1.0))..decade_above(high.max(1.0))).log_scale();
                 let mut chart = builder.build_cartesian_2d(x, y)?;
                 self.mesh(&mut chart)?;
                 self.lines(&mut chart)
@@ -286,6 +287,11 @@ fn legend(root: &Area<'_>) -> Drawn<()> {
 /// The power of ten at or below.
 fn decade_below(value: f64) -> f64 {
     10_f64.powf(value.log10().floor())
+}
+
+/// The power of ten above.
+fn decade_above(value: f64) -> f64 {
+    10_f64.powf(value.log10().floor() + 1.0)
 }
 
 /// With the letters of the thousands, and as few digits as there are.

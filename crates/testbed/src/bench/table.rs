@@ -194,7 +194,7 @@ impl fmt::Display for Results {
             ),
             (
                 Unit::Milliseconds,
-                "The demonstration, by the host's clock: what its client saw.",
+                "The demonstration, by the host's clock: what its client saw, once. It depends on what else the host does.",
             ),
         ] {
             if self.blackouts.iter().any(|it| it.unit == unit) {
