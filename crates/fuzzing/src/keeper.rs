@@ -173,7 +173,7 @@ impl FileOps for Keeper {
 
     fn finish(&self, data: u64, retrieval: Retrieval<'_>) {
         let fate = match retrieval {
-            Retrieval::Untried => {
+            Retrieval::Waiting(_) => {
                 // Claimed only to be freed.
                 let _ = claim(self.number, data);
                 Fate::Untried

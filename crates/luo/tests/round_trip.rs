@@ -138,3 +138,22 @@ fn a_closed_session_is_not_handed_over() {
     kexec(probe);
     assert_eq!(retrieve("gone"), Err(ENOENT));
 }
+
+/// For want of memory a RETRIEVE_FD failed once, and the file could not be had any more.
+#[test]
+fn what_the_handler_lets_be_repeated_can_be_retrieved_later() {
+    let probe = power_on();
+    preserve_new(create("s").unwrap(), "guest", 1).unwrap();
+    kexec(probe);
+    probe.let_repeat();
+    probe.refuse("retrieve untried", ENOMEM);
+    let session = retrieve("s").unwrap();
+    assert_eq!(retrieve_fd(session, 1), Err(ENOMEM));
+    host::close(session).unwrap();
+    // Nobody has fetched it, so that closing has not finished it.
+    let session = retrieve("s").unwrap();
+    assert_eq!(retrieve_fd(session, 1), Err(ENOMEM));
+    probe.relent();
+    assert_eq!(retrieve_contents(session, 1).unwrap(), "guest");
+    finish(session).unwrap();
+}

@@ -207,7 +207,7 @@ impl FileOps for FileLedger {
 
     fn finish(&self, data: u64, retrieval: Retrieval<'_>) {
         let stage = match retrieval {
-            Retrieval::Untried => Stage::HandedOver,
+            Retrieval::Waiting(_) => Stage::HandedOver,
             Retrieval::Failed(_) => Stage::Failed,
             Retrieval::Done(_) => Stage::Retrieved,
         };

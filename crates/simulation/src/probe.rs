@@ -10,7 +10,10 @@ use kernel::{
     prelude::*,
     sync::aref::ARef,
 };
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// The handler. A file goes by its contents, one that is not there by its handle.
 pub struct Probe {
@@ -18,6 +21,7 @@ pub struct Probe {
     calls: Mutex<Vec<String>>,
     refusals: Mutex<Vec<(String, Error)>>,
     busy: Busy,
+    lets_repeat: AtomicBool,
 }
 
 impl Probe {
@@ -28,7 +32,13 @@ impl Probe {
             calls: Mutex::default(),
             refusals: Mutex::default(),
             busy: Busy::default(),
+            lets_repeat: AtomicBool::new(false),
         }))
+    }
+
+    /// From now on a refused retrieval may be repeated.
+    pub fn let_repeat(&self) {
+        self.lets_repeat.store(true, Ordering::Relaxed);
     }
 
     /// The calls since the last time.
@@ -63,7 +73,7 @@ fn label(file: &File) -> String {
 
 fn label_of(retrieval: Retrieval<'_>) -> String {
     match retrieval {
-        Retrieval::Untried => "untried".to_owned(),
+        Retrieval::Waiting(_) => "untried".to_owned(),
         Retrieval::Failed(err) => format!("failed {err:?}"),
         Retrieval::Done(file) => label(file),
     }
@@ -106,6 +116,10 @@ impl FileOps for Probe {
     fn retrieve(&self, data: u64) -> Result<ARef<File>> {
         self.called("retrieve", "untried", data as usize)?;
         self.memfd.retrieve(data)
+    }
+
+    fn may_repeat(&self, _: Error) -> bool {
+        self.lets_repeat.load(Ordering::Relaxed)
     }
 
     fn can_finish(&self, data: u64, retrieval: Retrieval<'_>) -> bool {

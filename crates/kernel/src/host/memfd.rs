@@ -159,7 +159,7 @@ impl FileOps for Handler {
     }
 
     fn finish(&self, data: u64, retrieval: Retrieval<'_>) {
-        if let Retrieval::Untried = retrieval {
+        if let Retrieval::Waiting(_) = retrieval {
             // Claimed only to be freed.
             drop(Self::claim(data));
         }

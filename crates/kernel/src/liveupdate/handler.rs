@@ -44,8 +44,14 @@ pub trait FileOps: Send + Sync {
     /// Undoes `freeze`.
     fn unfreeze(&self, _file: &File, _saved: Saved) {}
 
-    /// Makes the file anew. If it fails the handle is of no more use but to `finish`.
+    /// Makes the file anew. If it fails the handle is of no more use but to `finish`, unless
+    /// [`may_repeat`](Self::may_repeat) says otherwise.
     fn retrieve(&self, data: u64) -> Result<ARef<File>>;
+
+    /// Whether nothing has changed after `retrieve` has failed with this error.
+    fn may_repeat(&self, _err: Error) -> bool {
+        false
+    }
 
     /// Asks whether `finish` may be called yet.
     fn can_finish(&self, _data: u64, _retrieval: Retrieval<'_>) -> bool {
@@ -63,11 +69,28 @@ pub struct Saved {
     pub data: u64,
 }
 
+/// What a handler keeps of a file between attempts to retrieve it: nothing, here.
+#[derive(Clone, Copy)]
+pub struct Kept(());
+
+impl Kept {
+    /// Before the first attempt.
+    pub const NOTHING: Self = Self(());
+}
+
+/// Why a file was not retrieved.
+pub enum Unretrieved {
+    /// The handler has given up its data.
+    Final(Error),
+    /// Nothing has changed, and another attempt may succeed.
+    Transient(Error),
+}
+
 /// How far the retrieval of a file has come.
 #[derive(Clone, Copy)]
 pub enum Retrieval<'a> {
-    /// Never tried.
-    Untried,
+    /// Not yet.
+    Waiting(Kept),
     /// It failed, for good.
     Failed(Error),
     /// This is the file.
@@ -121,6 +144,23 @@ impl Deref for FileHandler {
 pub struct ActiveHandler {
     handler: FileHandler,
     _module: ModuleRef,
+}
+
+impl ActiveHandler {
+    /// Makes the file anew from the handle of the previous kernel.
+    ///
+    /// # Errors
+    ///
+    /// The handler's.
+    pub fn retrieve(&self, data: u64, _kept: &mut Kept) -> Result<ARef<File>, Unretrieved> {
+        self.handler.retrieve(data).map_err(|err| {
+            if self.handler.may_repeat(err) {
+                Unretrieved::Transient(err)
+            } else {
+                Unretrieved::Final(err)
+            }
+        })
+    }
 }
 
 impl Deref for ActiveHandler {

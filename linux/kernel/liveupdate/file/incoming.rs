@@ -11,7 +11,7 @@ use crate::{
 };
 use kernel::{
     fs::File,
-    liveupdate::{ActiveHandler, Retrieval},
+    liveupdate::{ActiveHandler, Kept, Retrieval, Unretrieved},
     prelude::*,
     rbtree::{RBTree, RBTreeNodeReservation},
     seq_file::SeqFile,
@@ -20,8 +20,8 @@ use kernel::{
 
 /// How far the retrieval of an incoming file has come.
 enum Stage {
-    /// Untouched since the previous kernel.
-    Waiting,
+    /// Nobody has it yet. What the handler keeps is of attempts that may be repeated.
+    Waiting(Kept),
     /// The handler failed, for good.
     Failed(Error),
     /// Made anew. `fetched`: somebody has a descriptor of it.
@@ -43,7 +43,7 @@ struct IncomingFile {
 impl IncomingFile {
     fn retrieval(&self) -> Retrieval<'_> {
         match &self.stage {
-            Stage::Waiting => Retrieval::Untried,
+            Stage::Waiting(kept) => Retrieval::Waiting(*kept),
             Stage::Failed(err) => Retrieval::Failed(*err),
             Stage::Retrieved { file, .. } => Retrieval::Done(file),
         }
@@ -54,14 +54,14 @@ impl IncomingFile {
     }
 
     fn retrieve(&mut self, registry: &Arc<Registry>) -> Result<ARef<File>> {
-        match &self.stage {
+        let kept = match &mut self.stage {
             Stage::Retrieved { file, .. } => return Ok(file.clone()),
             Stage::Failed(err) => return Err(*err),
-            Stage::Waiting => {}
-        }
+            Stage::Waiting(kept) => kept,
+        };
         // Taken before the handler is called: what fails here has changed nothing.
         let reservation = ClaimReservation::new()?;
-        match self.handler.retrieve(self.data) {
+        match self.handler.retrieve(self.data, kept) {
             Ok(file) => {
                 let claim = reservation.claim(registry, self.handler.id(&file));
                 if claim.is_err() {
@@ -74,7 +74,8 @@ impl IncomingFile {
                 };
                 Ok(file)
             }
-            Err(err) => {
+            Err(Unretrieved::Transient(err)) => Err(err),
+            Err(Unretrieved::Final(err)) => {
                 pr_warn!("token {:#x} cannot be retrieved: {:?}\n", self.token.0, err);
                 self.stage = Stage::Failed(err);
                 Err(err)
@@ -95,7 +96,7 @@ impl IncomingFile {
 
     const fn state(&self) -> &'static str {
         match self.stage {
-            Stage::Waiting => "waiting",
+            Stage::Waiting(_) => "waiting",
             Stage::Failed(_) => "failed",
             Stage::Retrieved { fetched: false, .. } => "restored",
             Stage::Retrieved { fetched: true, .. } => "retrieved",
@@ -151,7 +152,7 @@ impl IncomingFiles {
                 token,
                 data: ser.data,
                 handler,
-                stage: Stage::Waiting,
+                stage: Stage::Waiting(Kept::NOTHING),
             };
             self.files.push(file, GFP_KERNEL)?;
             self.tokens
@@ -179,7 +180,8 @@ impl IncomingFiles {
     ///
     /// # Errors
     ///
-    /// `ENOENT` without such a file, `ENOMEM` (may be repeated), the handler's own for good.
+    /// `ENOENT` without such a file; `ENOMEM`, and the handler's own, which the handler may let be
+    /// repeated: its failure is final otherwise.
     pub(crate) fn retrieve(
         &mut self,
         registry: &Arc<Registry>,

@@ -88,12 +88,34 @@ unsafe impl Send for Saved {}
 // SAFETY: As above.
 unsafe impl Sync for Saved {}
 
+/// What a handler keeps of a file between attempts to retrieve it.
+#[derive(Clone, Copy)]
+pub struct Kept(*mut c_void);
+
+// SAFETY: LUO never follows the pointer; the handler accepts it back in any task.
+unsafe impl Send for Kept {}
+// SAFETY: As above.
+unsafe impl Sync for Kept {}
+
+impl Kept {
+    /// Before the first attempt.
+    pub const NOTHING: Self = Self(ptr::null_mut());
+}
+
+/// Why a file was not retrieved.
+pub enum Unretrieved {
+    /// The handler has given up its data.
+    Final(Error),
+    /// Nothing has changed, and another attempt may succeed.
+    Transient(Error),
+}
+
 /// How far the retrieval of a file has come.
 #[derive(Clone, Copy)]
 pub enum Retrieval<'a> {
-    /// Never tried.
-    Untried,
-    /// It failed, for good: handlers of this interface give up their data when they fail.
+    /// Not yet.
+    Waiting(Kept),
+    /// It failed, for good.
     Failed(Error),
     /// This is the file.
     Done(&'a File),
@@ -135,15 +157,16 @@ impl ActiveHandler {
         data: u64,
         retrieval: Retrieval<'_>,
     ) -> bindings::liveupdate_file_op_args {
-        let (file, status) = match retrieval {
-            Retrieval::Untried => (ptr::null_mut(), 0),
-            Retrieval::Failed(err) => (ptr::null_mut(), err.to_errno()),
-            Retrieval::Done(file) => (file.as_ptr(), 1),
+        let (file, status, Kept(private)) = match retrieval {
+            Retrieval::Waiting(kept) => (ptr::null_mut(), 0, kept),
+            Retrieval::Failed(err) => (ptr::null_mut(), err.to_errno(), Kept::NOTHING),
+            Retrieval::Done(file) => (file.as_ptr(), 1, Kept::NOTHING),
         };
         bindings::liveupdate_file_op_args {
             file,
             serialized_data: data,
             retrieve_status: status,
+            private_data: private,
             ..self.args()
         }
     }
@@ -206,20 +229,33 @@ impl ActiveHandler {
         }
     }
 
-    /// Makes the file anew from the handle of the previous kernel. To be called once.
+    /// Makes the file anew from the handle of the previous kernel.
+    ///
+    /// A handler that can be asked again says so by leaving an errno in `retrieve_status`; what it
+    /// leaves in `private_data` goes to the next attempt, or to [`finish`](Self::finish).
     ///
     /// # Errors
     ///
-    /// The handler's; the handle is then of no more use but to [`finish`](Self::finish).
-    pub fn retrieve(&self, data: u64) -> Result<ARef<File>> {
-        let mut args = self.args_incoming(data, Retrieval::Untried);
-        let retrieve = self.ops().retrieve.ok_or(EINVAL)?;
+    /// The handler's.
+    pub fn retrieve(&self, data: u64, kept: &mut Kept) -> Result<ARef<File>, Unretrieved> {
+        let mut args = self.args_incoming(data, Retrieval::Waiting(*kept));
+        let retrieve = self.ops().retrieve.ok_or(Unretrieved::Final(EINVAL))?;
         // SAFETY: The arguments are complete and valid for the call.
-        to_result(unsafe { retrieve(&mut args) })?;
-        let file = NonNull::new(args.file.cast::<File>()).ok_or(EIO)?;
-        // SAFETY: The handler hands over one reference to a new file, whose position nobody has
-        // locked. `File` has the layout of `struct file`.
-        Ok(unsafe { ARef::from_raw(file) })
+        let result = to_result(unsafe { retrieve(&mut args) });
+        match result {
+            Err(err) if args.retrieve_status < 0 => {
+                *kept = Kept(args.private_data);
+                Err(Unretrieved::Transient(err))
+            }
+            Err(err) => Err(Unretrieved::Final(err)),
+            Ok(()) => {
+                let file = NonNull::new(args.file.cast::<File>());
+                let file = file.ok_or(Unretrieved::Final(EIO))?;
+                // SAFETY: The handler hands over one reference to a new file, whose position nobody
+                // has locked. `File` has the layout of `struct file`.
+                Ok(unsafe { ARef::from_raw(file) })
+            }
+        }
     }
 
     /// Asks whether [`finish`](Self::finish) may be called yet.
