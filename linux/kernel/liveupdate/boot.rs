@@ -9,7 +9,7 @@ use kernel::{
     ffi::{c_char, c_int},
     fmt,
     fs::handle::Device,
-    kho,
+    initcall, kho,
     prelude::*,
     str::kstrtobool,
     sync::atomic::{ordering::Relaxed, Atomic},
@@ -64,22 +64,6 @@ unsafe extern "C" fn set_enabled(value: *mut c_char) -> c_int {
         }
         Err(err) => err.to_errno(),
     }
-}
-
-macro_rules! initcall {
-    ($level:literal, $function:ident) => {
-        // Relative entries, as `___define_initcall()` writes them on all architectures that have
-        // both Rust and kexec handover.
-        core::arch::global_asm!(concat!(
-            ".section \".initcall",
-            $level,
-            ".init\", \"a\"\n",
-            ".long ",
-            stringify!($function),
-            " - .\n",
-            ".previous"
-        ));
-    };
 }
 
 initcall!("early", luo_rust_early_init);

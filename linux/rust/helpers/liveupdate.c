@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What the live update abstractions need of C macros, inline functions and C-only layouts. */
 
+#ifdef CONFIG_LIVEUPDATE
+
 #include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/kexec.h>
@@ -25,19 +27,19 @@ union luo_kho_page_info {
 
 #define LUO_KHO_PAGE_MAGIC 0x4b484f50U
 
-static inline bool luo_kho_is_single_page(struct page *page)
+static inline bool luo_kho_is_preserved(struct page *page, unsigned int max_order)
 {
 	union luo_kho_page_info info = { .page_private = READ_ONCE(page->private) };
 
-	return info.magic == LUO_KHO_PAGE_MAGIC && !info.order;
+	return info.magic == LUO_KHO_PAGE_MAGIC && info.order <= max_order;
 }
 
 /*
- * Takes over the single preserved page at @pa, or returns NULL if there is no such page. KHO tests
- * and clears its mark in two steps, hence the page's lock: two claims of one page must not both
- * pass the test.
+ * Takes over what is preserved at @pa, if it is of an order up to @max_order, or returns NULL. KHO
+ * tests and clears its mark in two steps, hence the page's lock: two claims of one page must not
+ * both pass the test.
  */
-__rust_helper void *rust_helper_kho_claim_page(phys_addr_t pa)
+__rust_helper struct folio *rust_helper_kho_claim_folio(phys_addr_t pa, unsigned int max_order)
 {
 	struct folio *folio = NULL;
 	struct page *page;
@@ -45,13 +47,18 @@ __rust_helper void *rust_helper_kho_claim_page(phys_addr_t pa)
 	if (!PAGE_ALIGNED(pa))
 		return NULL;
 	page = pfn_to_online_page(PHYS_PFN(pa));
-	if (!page || !luo_kho_is_single_page(page) || !trylock_page(page))
+	if (!page || !luo_kho_is_preserved(page, max_order) || !trylock_page(page))
 		return NULL;
-	if (luo_kho_is_single_page(page))
+	if (luo_kho_is_preserved(page, max_order))
 		folio = kho_restore_folio(pa);
 	unlock_page(page);
 
-	return folio ? folio_address(folio) : NULL;
+	return folio;
+}
+
+__rust_helper void *rust_helper_folio_address(struct folio *folio)
+{
+	return folio_address(folio);
 }
 
 __rust_helper void rust_helper_kho_folio_free(void *mem)
@@ -79,3 +86,5 @@ __rust_helper void rust_helper_liveupdate_module_put(struct module *module)
 {
 	module_put(module);
 }
+
+#endif

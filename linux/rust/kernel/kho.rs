@@ -9,6 +9,9 @@
 //!
 //! C header: [`include/linux/kexec_handover.h`](srctree/include/linux/kexec_handover.h)
 
+#[cfg(CONFIG_LIVEUPDATE_MEMFD)]
+pub mod extent;
+
 use crate::{
     bindings,
     error::{from_err_ptr, to_result},
@@ -124,8 +127,13 @@ impl<T: FromBytes> Restored<T> {
         const { assert!(size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= PAGE_SIZE) };
         // SAFETY: The call touches the page only once it has found that `addr` is online memory and
         // carries KHO's mark, which it takes away, so that no later claim of the page succeeds.
-        let page = unsafe { bindings::kho_claim_page(addr.0) };
-        // INVARIANT: The page was restored for us, and we have its only reference.
+        let folio = unsafe { bindings::kho_claim_folio(addr.0, 0) };
+        if folio.is_null() {
+            return Err(EINVAL);
+        }
+        // SAFETY: The folio was restored for us, and we have its only reference.
+        let page = unsafe { bindings::folio_address(folio) };
+        // INVARIANT: As above.
         NonNull::new(page.cast()).map(Self).ok_or(EINVAL)
     }
 }

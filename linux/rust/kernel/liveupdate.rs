@@ -11,10 +11,12 @@
 
 mod flb;
 mod handler;
+mod ops;
 
 pub use self::{
     flb::{ActiveFlb, Flb, FlbObject},
-    handler::{ActiveHandler, FileHandler, Retrieval, Saved},
+    handler::{ActiveHandler, FileHandler, Kept, Retrieval, Saved, Unretrieved},
+    ops::{Failure, FileOps, Handler},
 };
 
 use crate::{
@@ -74,6 +76,19 @@ fn padded(from: &[crate::ffi::c_char; COMPATIBLE_LEN]) -> [u8; COMPATIBLE_LEN] {
             break;
         }
         *to = *from as u8;
+    }
+    to
+}
+
+/// A string, with zeroes behind it.
+const fn padded_const<const LEN: usize>(from: &CStr) -> [u8; LEN] {
+    let from = from.to_bytes();
+    assert!(from.len() < LEN, "a compatibility string is too long");
+    let mut to = [0; LEN];
+    let mut at = 0;
+    while at < from.len() {
+        to[at] = from[at];
+        at += 1;
     }
     to
 }

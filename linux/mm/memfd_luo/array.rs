@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The array of folios, page by page: nothing is mapped, nothing is as large as the file.
+
+use crate::abi::{
+    ArraySer, Chunk, FolioPage, FolioSer, ARRAY_ALLOC, FOLIOS_PER_PAGE, PAGES_PER_CHUNK,
+};
+use kernel::{
+    kho::{PhysAddr, Preserved, Restored},
+    prelude::*,
+};
+
+/// An array that grows, for the next kernel.
+pub(crate) struct OutgoingArray {
+    pages: KVVec<Preserved<FolioPage>>,
+    chunks: KVVec<Preserved<Chunk>>,
+    len: usize,
+}
+
+impl OutgoingArray {
+    /// Without entries.
+    pub(crate) const fn new() -> Self {
+        Self {
+            pages: KVVec::new(),
+            chunks: KVVec::new(),
+            len: 0,
+        }
+    }
+
+    /// How many entries there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes room for one more entry, so that [`push`](Self::push) cannot fail.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `ENOSPC` beyond what the format can describe.
+    pub(crate) fn reserve(&mut self) -> Result {
+        if self.len < self.pages.len() * FOLIOS_PER_PAGE {
+            return Ok(());
+        }
+        if self.pages.len() == u32::MAX as usize {
+            return Err(ENOSPC);
+        }
+        let page: Preserved<FolioPage> = Preserved::new()?;
+        let slot = self.pages.len() % PAGES_PER_CHUNK;
+        if slot == 0 {
+            let chunk: Preserved<Chunk> = Preserved::new()?;
+            let pa = chunk.phys().0;
+            self.chunks.push(chunk, GFP_KERNEL)?;
+            if let [.., last, _] = &mut self.chunks[..] {
+                last.next_pa = pa;
+            }
+        }
+        let pa = page.phys().0;
+        if let Err(err) = self.pages.push(page, GFP_KERNEL) {
+            self.drop_unused_chunks();
+            return Err(err.into());
+        }
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.pages[slot] = pa;
+        }
+        Ok(())
+    }
+
+    /// Adds an entry, for which there is room.
+    pub(crate) fn push(&mut self, entry: FolioSer) {
+        let (page, slot) = (self.len / FOLIOS_PER_PAGE, self.len % FOLIOS_PER_PAGE);
+        if let Some(page) = self.pages.get_mut(page) {
+            page.0[slot] = entry;
+            self.len += 1;
+        }
+    }
+
+    /// The entry `index`.
+    pub(crate) fn get(&self, index: usize) -> Option<FolioSer> {
+        if index >= self.len {
+            return None;
+        }
+        let page = self.pages.get(index / FOLIOS_PER_PAGE)?;
+        Some(page.0[index % FOLIOS_PER_PAGE])
+    }
+
+    /// Takes the last entry off.
+    pub(crate) fn pop(&mut self) -> Option<FolioSer> {
+        let last = self.get(self.len.checked_sub(1)?)?;
+        self.len -= 1;
+        let pages = self.len.div_ceil(FOLIOS_PER_PAGE);
+        // One page more than needed may stay: the next entry needs it.
+        if pages + 1 < self.pages.len() {
+            self.pages.truncate(pages + 1);
+            if let Some(chunk) = self.chunks.get_mut((pages + 1) / PAGES_PER_CHUNK) {
+                chunk.pages[(pages + 1) % PAGES_PER_CHUNK] = 0;
+            }
+            self.drop_unused_chunks();
+        }
+        Some(last)
+    }
+
+    fn drop_unused_chunks(&mut self) {
+        let chunks = self.pages.len().div_ceil(PAGES_PER_CHUNK);
+        if chunks < self.chunks.len() {
+            self.chunks.truncate(chunks);
+            if let Some(last) = self.chunks.last_mut() {
+                last.next_pa = 0;
+            }
+        }
+    }
+
+    /// How the next kernel finds it.
+    pub(crate) fn describe(&self) -> ArraySer {
+        ArraySer {
+            first_pa: self.chunks.first().map_or(0, |chunk| chunk.phys().0),
+            total_pages: self.pages.len() as u32,
+            flags: ARRAY_ALLOC,
+            order: 0,
+        }
+    }
+}
+
+/// An array that the previous kernel made, claimed page by page.
+///
+/// A failure for lack of memory loses nothing: a later [`load`](Self::load) goes on from there.
+pub(crate) struct IncomingArray {
+    ser: ArraySer,
+    next_pa: u64,
+    chunks: KVVec<Restored<Chunk>>,
+    pages: KVVec<Restored<FolioPage>>,
+}
+
+impl IncomingArray {
+    /// The array that is described by `ser`, not looked at yet.
+    pub(crate) const fn new(ser: ArraySer) -> Self {
+        Self {
+            next_pa: ser.first_pa,
+            ser,
+            chunks: KVVec::new(),
+            pages: KVVec::new(),
+        }
+    }
+
+    /// Claims all pages.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: may be repeated. `EINVAL`: the array is broken, or of a kind that is not known.
+    pub(crate) fn load(&mut self) -> Result {
+        if self.ser.flags != ARRAY_ALLOC || self.ser.order != 0 {
+            return Err(EINVAL);
+        }
+        let total = self.ser.total_pages as usize;
+        loop {
+            let claimed = self.chunks.len() * PAGES_PER_CHUNK;
+            while self.pages.len() < claimed.min(total) {
+                let slot = self.pages.len() % PAGES_PER_CHUNK;
+                let pa = self.chunks.last().map_or(0, |chunk| chunk.pages[slot]);
+                self.pages.reserve(1, GFP_KERNEL)?;
+                self.pages
+                    .push(Restored::claim(PhysAddr(pa))?, GFP_KERNEL)?;
+            }
+            if self.next_pa == 0 {
+                break;
+            }
+            // Behind a full chunk there is an empty one; anything more does not belong here.
+            if claimed > total {
+                return Err(EINVAL);
+            }
+            self.chunks.reserve(1, GFP_KERNEL)?;
+            let chunk: Restored<Chunk> = Restored::claim(PhysAddr(self.next_pa))?;
+            self.next_pa = chunk.next_pa;
+            self.chunks.push(chunk, GFP_KERNEL)?;
+        }
+        if self.pages.len() == total {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    /// How many entries there is room for.
+    pub(crate) fn capacity(&self) -> u64 {
+        (self.pages.len() * FOLIOS_PER_PAGE) as u64
+    }
+
+    /// How many pages it takes, as far as it was read.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages.len() + self.chunks.len()
+    }
+
+    /// The entry `index`.
+    pub(crate) fn get(&self, index: usize) -> Option<FolioSer> {
+        let page = self.pages.get(index / FOLIOS_PER_PAGE)?;
+        Some(page.0[index % FOLIOS_PER_PAGE])
+    }
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A memfd that the previous kernel preserved.
+
+use crate::{
+    abi::{FolioSer, MemfdSer, ALL_SEALS, PAGE_SIZE},
+    array::IncomingArray,
+    not_supported,
+    outgoing::is_executable,
+};
+use kernel::{
+    folio::{max_order, Folio},
+    fs::File,
+    kho::{extent::claim_folio, PhysAddr, Restored},
+    prelude::*,
+    shmem::{yield_killable, Attributes, NewShmem},
+    sync::aref::ARef,
+};
+
+/// How often a long loop looks around.
+const STRIDE: usize = 256;
+/// The largest size and position of a file.
+const MAX_SIZE: u64 = i64::MAX as u64;
+
+/// What has been claimed so far of a memfd. A failure for lack of memory changes nothing of it that
+/// cannot be gone on from.
+///
+/// Dropping it frees everything that was claimed.
+pub(crate) struct Incoming {
+    ser: Restored<MemfdSer>,
+    array: IncomingArray,
+    /// The folios of the first entries.
+    folios: KVVec<Folio>,
+    /// How many entries have been looked at: some stand for no folio.
+    claimed: usize,
+    pages: u64,
+}
+
+impl Incoming {
+    /// Claims the memfd at `addr`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`, `EOPNOTSUPP` if it is broken or of a kind that is not known.
+    pub(crate) fn claim(addr: PhysAddr) -> Result<KBox<Self>> {
+        let room = KBox::new_uninit(GFP_KERNEL)?;
+        let ser: Restored<MemfdSer> = Restored::claim(addr)?;
+        let array = IncomingArray::new(ser.folios);
+        let this = Self {
+            ser,
+            array,
+            folios: KVVec::new(),
+            claimed: 0,
+            pages: 0,
+        };
+        Ok(KBox::write(room, this))
+    }
+
+    /// Checks what can be checked without looking at the folios.
+    fn check(&self) -> Result {
+        let ser = &*self.ser;
+        if ser.seals & !ALL_SEALS != 0 || ser.flags != 0 {
+            return Err(not_supported());
+        }
+        if ser.size > MAX_SIZE || ser.pos > MAX_SIZE {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    fn load_array(&mut self) -> Result {
+        if self.ser.nr_folios == 0 {
+            return Ok(());
+        }
+        self.array.load()?;
+        if self.ser.nr_folios > self.array.capacity() {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Claims all folios, as far as that is not done.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `EINTR`: may be repeated. `EINVAL`, `EOPNOTSUPP`: it is broken.
+    pub(crate) fn load(&mut self) -> Result {
+        self.check()?;
+        self.load_array()?;
+        let pages = self.ser.size.div_ceil(PAGE_SIZE);
+        while (self.claimed as u64) < self.ser.nr_folios {
+            if self.claimed.is_multiple_of(STRIDE) {
+                yield_killable()?;
+            }
+            let entry = self.array.get(self.claimed).ok_or(EINVAL)?;
+            if entry.is_folio() {
+                if entry.has_unknown_flags() || entry.index >= pages {
+                    return Err(EINVAL);
+                }
+                self.folios.reserve(1, GFP_KERNEL)?;
+                let folio = claim_folio(entry.pfn(), max_order())?;
+                self.pages += folio.nr_pages();
+                self.folios.push(folio, GFP_KERNEL)?;
+            }
+            self.claimed += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes the file.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ENOSPC`, `ENFILE`, `EINTR`: nothing has changed. `EINVAL`, `EEXIST`: two folios want
+    /// the same place.
+    pub(crate) fn fill(&self) -> Result<NewShmem> {
+        let mut file = NewShmem::new(
+            &Attributes {
+                size: self.ser.size,
+                pos: self.ser.pos,
+                seals: self.ser.seals,
+                is_executable: is_executable(self.ser.seals),
+            },
+            self.pages,
+        )?;
+        let entries = (0..self.claimed).filter_map(|at| self.array.get(at));
+        let entries = entries.filter(FolioSer::is_folio);
+        for (position, (folio, entry)) in self.folios.iter().zip(entries).enumerate() {
+            let looked = if position.is_multiple_of(STRIDE) {
+                yield_killable()
+            } else {
+                Ok(())
+            };
+            let inserted =
+                looked.and_then(|()| file.insert(folio, entry.index, entry.is_uptodate()));
+            if let Err(err) = inserted {
+                file.abandon(self.folios[..position].iter());
+                return Err(err);
+            }
+        }
+        Ok(file)
+    }
+
+    /// Ends it: the file has the folios now.
+    pub(crate) fn publish(self, file: NewShmem) -> Result<ARef<File>> {
+        file.publish(self.folios.into_iter())
+    }
+
+    /// Frees all of it. Nothing keeps that from being done: who has asked for it may be dying.
+    pub(crate) fn discard(mut this: KBox<Self>) {
+        let freed = this.check().and_then(|()| this.load_array());
+        let freed = freed.and_then(|()| {
+            for at in this.claimed..this.ser.nr_folios as usize {
+                if at.is_multiple_of(STRIDE) {
+                    // It gives way, and that is all that counts here.
+                    let _ = yield_killable();
+                }
+                let entry = this.array.get(at).ok_or(EINVAL)?;
+                if entry.is_folio() {
+                    drop(claim_folio(entry.pfn(), max_order())?);
+                }
+            }
+            Ok(())
+        });
+        if let Err(err) = freed {
+            Self::leak(this, err);
+        }
+    }
+
+    /// Leaves alone what was claimed: others may say that they own this memory too.
+    pub(crate) fn leak(this: KBox<Self>, err: Error) {
+        pr_err!(
+            "a memfd of {} bytes is leaked ({:?}), {} of its pages were read\n",
+            this.ser.size,
+            err,
+            this.pages + this.array.pages() as u64 + 1
+        );
+        core::mem::forget(this);
+    }
+}
