@@ -17,6 +17,8 @@
 mod abi;
 #[path = "memfd_luo/array.rs"]
 mod array;
+#[path = "memfd_luo/folios.rs"]
+mod folios;
 #[path = "memfd_luo/handler.rs"]
 mod handler;
 #[path = "memfd_luo/incoming.rs"]

@@ -10,7 +10,7 @@ mod handler;
 
 pub use self::{
     flb::{ActiveFlb, Flb, FlbObject, FlbOps},
-    handler::{ActiveHandler, FileHandler, FileOps, Kept, Retrieval, Saved, Unretrieved},
+    handler::{ActiveHandler, Carried, FileHandler, FileOps, Kept, Retrieval, Saved, Unretrieved},
 };
 
 use crate::{error::Result, error::code::EBADF, fs::File, host::machine, sync::aref::ARef};

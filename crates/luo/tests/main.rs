@@ -22,4 +22,5 @@ mod isolation;
 mod kexec_refused;
 mod model;
 mod nucleus;
+mod passed_on;
 mod round_trip;

@@ -328,12 +328,11 @@ impl Oracle {
     fn hand_over(&mut self, image: Image) -> Outcome {
         self.change()?;
         self.read_sessions();
-        if self.incoming.iter().any(|it| !it.is_finished) {
-            return Err(Errno::EBUSY);
-        }
-        if !self.outgoing.is_empty() && image == Image::WithoutHandover {
+        let has_sessions = !self.outgoing.is_empty() || self.unfinished().next().is_some();
+        if has_sessions && image == Image::WithoutHandover {
             return Err(Errno::ENOEXEC);
         }
+        self.pass_on()?;
         for memfd in self.outgoing.iter().flat_map(Outgoing::memfds) {
             self.call(Callback::Freeze(memfd.handler))?;
         }
@@ -349,9 +348,12 @@ impl Oracle {
         self.nr_made = old.nr_made;
         if image == Image::WithHandover {
             self.is_live_updated = true;
-            self.nr_unread = old.outgoing.len();
             self.flbs = Flb::ALL.map(|it| FlbLife::restored(old.nr_files_of(it)));
-            self.incoming = old.outgoing.into_iter().map(Incoming::restored).collect();
+            let passed_on = old.unfinished().map(|it| Incoming::empty(it.name));
+            self.incoming = passed_on.collect();
+            let outgoing = old.outgoing.into_iter().map(Incoming::restored);
+            self.incoming.extend(outgoing);
+            self.nr_unread = self.incoming.len();
         }
     }
 
@@ -384,7 +386,12 @@ impl Oracle {
         // The root for the next kernel with its page of FLBs, and the root of the previous one.
         let roots = 2 + usize::from(self.is_live_updated);
         let unread = self.nr_unread.div_ceil(outgoing::SESSIONS_PER_BLOCK);
-        let outgoing = self.outgoing.len().div_ceil(outgoing::SESSIONS_PER_BLOCK);
+        let passed_on = match self.handed_over {
+            Some(_) => self.unfinished().count(),
+            None => 0,
+        };
+        let outgoing = self.outgoing.len() + passed_on;
+        let outgoing = outgoing.div_ceil(outgoing::SESSIONS_PER_BLOCK);
         let outgoing_files: usize = self.outgoing.iter().map(Outgoing::nr_pages).sum();
         let incoming_files: usize = self.incoming.iter().map(Incoming::nr_pages).sum();
         let open = self.descriptors.values().copied();

@@ -67,7 +67,10 @@ pub fn kexec_with(handlers: &[FileHandler]) {
 
 /// Goes on to the next kernel, which has this handler.
 pub fn kexec(probe: &'static Probe) {
-    kexec_with(&[FileHandler::new(probe)]);
+    reboot().unwrap();
+    host::kexec();
+    probe.rebooted();
+    boot(&[FileHandler::new(probe)]);
 }
 
 /// Opens the device.

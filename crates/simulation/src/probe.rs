@@ -22,6 +22,7 @@ pub struct Probe {
     refusals: Mutex<Vec<(String, Error)>>,
     busy: Busy,
     lets_repeat: AtomicBool,
+    passes_on: AtomicBool,
 }
 
 impl Probe {
@@ -33,12 +34,23 @@ impl Probe {
             refusals: Mutex::default(),
             busy: Busy::default(),
             lets_repeat: AtomicBool::new(false),
+            passes_on: AtomicBool::new(false),
         }))
     }
 
     /// From now on a refused retrieval may be repeated.
     pub fn let_repeat(&self) {
         self.lets_repeat.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on files that nobody has retrieved are passed on to the next kernel.
+    pub fn pass_on(&self) {
+        self.passes_on.store(true, Ordering::Relaxed);
+    }
+
+    /// A new kernel runs.
+    pub fn rebooted(&self) {
+        self.memfd.rebooted();
     }
 
     /// The calls since the last time.
@@ -120,6 +132,19 @@ impl FileOps for Probe {
 
     fn may_repeat(&self, _: Error) -> bool {
         self.lets_repeat.load(Ordering::Relaxed)
+    }
+
+    fn carry(&self, data: u64) -> Result<u64> {
+        if !self.passes_on.load(Ordering::Relaxed) {
+            return Err(EBUSY);
+        }
+        self.called("carry", "untried", data as usize)?;
+        self.memfd.carry(data)
+    }
+
+    fn uncarry(&self, data: u64) {
+        self.called("uncarry", "untried", data as usize).unwrap();
+        self.memfd.uncarry(data);
     }
 
     fn can_finish(&self, data: u64, retrieval: Retrieval<'_>) -> bool {

@@ -29,6 +29,17 @@ struct Entry {
     flbs: KVec<Link>,
 }
 
+impl Entry {
+    fn hold_flbs(&self) -> Result<KVec<HeldFlb>> {
+        let mut flbs = KVec::with_capacity(self.flbs.len(), GFP_KERNEL)?;
+        for link in &self.flbs {
+            let held = link.flb.flb().get().ok_or(ENODEV)?;
+            flbs.push((link.flb.clone(), held), GFP_KERNEL)?;
+        }
+        Ok(flbs)
+    }
+}
+
 /// All handlers, and all FLBs that any of them is linked to.
 struct Tables {
     handlers: KVec<Entry>,
@@ -201,13 +212,19 @@ impl Registry {
             .iter()
             .find(|it| it.handler.can_preserve(file))
             .ok_or(ENOENT)?;
-        let mut flbs = KVec::with_capacity(entry.flbs.len(), GFP_KERNEL)?;
         let handler = entry.handler.get().ok_or(ENOENT)?;
-        for link in &entry.flbs {
-            let held = link.flb.flb().get().ok_or(ENODEV)?;
-            flbs.push((link.flb.clone(), held), GFP_KERNEL)?;
-        }
-        Ok((handler, flbs))
+        Ok((handler, entry.hold_flbs()?))
+    }
+
+    /// The FLBs that files of `handler` depend on, held.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the module of one is being unloaded; `ENOMEM`.
+    pub(crate) fn flbs_of(&self, handler: FileHandler) -> Result<KVec<HeldFlb>> {
+        let tables = self.tables.read();
+        let entry = tables.handlers.iter().find(|it| it.handler == handler);
+        entry.map_or(Ok(KVec::new()), Entry::hold_flbs)
     }
 
     /// Finds the handler by the name that the previous kernel wrote down.

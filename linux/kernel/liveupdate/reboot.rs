@@ -109,23 +109,21 @@ impl Luo {
     /// # Errors
     ///
     /// Everything is as it was, and the kexec must not go on:
-    /// `EBUSY` an incoming session is not finished, its files would be lost; `ENOEXEC` there are
+    /// `EBUSY` an incoming session cannot be passed on, its files would be lost; `ENOEXEC` there are
     /// sessions and the image cannot take them; `ENOMEM`; that of a file that refuses.
     pub(crate) fn hand_over(&self) -> Result {
         let gate = self.gate.close()?;
-        if let Some(name) = self.incoming.lock().unfinished()? {
-            pr_err!(
-                "kexec refused: session '{}' of the previous kernel is not finished\n",
-                name
-            );
-            return Err(EBUSY);
-        }
+        let mut incoming = self.incoming.lock();
         let mut outgoing = self.outgoing.lock();
-        if !outgoing.is_empty() && !kho::image_carries_kho() {
+        let has_sessions = incoming.unfinished()? != 0 || !outgoing.is_empty();
+        if has_sessions && !kho::image_carries_kho() {
             pr_err!("kexec refused: the image was not loaded by kexec_file_load, and would lose all sessions\n");
             return Err(ENOEXEC);
         }
-        let sessions_pa = outgoing.freeze()?;
+        let carried = incoming.carry(self, &outgoing)?;
+        let sessions_pa = outgoing
+            .freeze(&carried)
+            .inspect_err(|_| incoming.uncarry())?;
         let mut root = self.root.lock();
         if let Some(Root { root, flbs }) = &mut *root {
             self.serialize_flbs(flbs);

@@ -16,7 +16,7 @@
 //! # Locks, in the order in which they are taken
 //!
 //! 1. the gate ([`gate::Gate`]): changes go in, serialization waits until they are out;
-//! 2. a table of sessions ([`Luo::outgoing`], [`Luo::incoming`]);
+//! 2. the tables of sessions: [`Luo::incoming`], then [`Luo::outgoing`];
 //! 3. a session (the mutex in it, with its files);
 //! 4. the root that the next kernel finds ([`Luo::root`]);
 //! 5. the registry of handlers, or the ids of files: both only for a look, neither with the other;

@@ -36,6 +36,28 @@ fn is_transient(err: Error) -> bool {
     [ENOMEM, ENOSPC, ENFILE, EINTR].contains(&err)
 }
 
+fn failed(err: Error, memfd: Option<KBox<Incoming>>) -> Failure<Incoming> {
+    if is_transient(err) {
+        return Failure::Transient(err, memfd);
+    }
+    if let Some(memfd) = memfd {
+        Incoming::leak(memfd, err);
+    }
+    Failure::Final(err)
+}
+
+impl Memfd {
+    fn claim(
+        data: u64,
+        claimed: Option<KBox<Incoming>>,
+    ) -> Result<KBox<Incoming>, Failure<Incoming>> {
+        match claimed {
+            Some(memfd) => Ok(memfd),
+            None => Incoming::claim(PhysAddr(data)).map_err(|err| failed(err, None)),
+        }
+    }
+}
+
 impl FileOps for Memfd {
     const COMPATIBLE: &'static CStr = c"memfd-v2";
     type Preserved = Outgoing;
@@ -74,24 +96,26 @@ impl FileOps for Memfd {
         data: u64,
         claimed: Option<KBox<Incoming>>,
     ) -> Result<ARef<File>, Failure<Incoming>> {
-        let failed = |err, memfd| {
-            if is_transient(err) {
-                Failure::Transient(err, memfd)
-            } else {
-                if let Some(memfd) = memfd {
-                    Incoming::leak(memfd, err);
-                }
-                Failure::Final(err)
-            }
-        };
-        let mut memfd = match claimed {
-            Some(memfd) => memfd,
-            None => Incoming::claim(PhysAddr(data)).map_err(|err| failed(err, None))?,
-        };
+        let mut memfd = Self::claim(data, claimed)?;
         match memfd.load().and_then(|()| memfd.fill()) {
             Ok(file) => Incoming::publish(KBox::into_inner(memfd), file).map_err(Failure::Final),
             Err(err) => Err(failed(err, Some(memfd))),
         }
+    }
+
+    fn carry(
+        data: u64,
+        claimed: Option<KBox<Incoming>>,
+    ) -> Result<(u64, KBox<Incoming>), Failure<Incoming>> {
+        let mut memfd = Self::claim(data, claimed)?;
+        match memfd.load().and_then(|()| memfd.carry()) {
+            Ok(addr) => Ok((addr.0, memfd)),
+            Err(err) => Err(failed(err, Some(memfd))),
+        }
+    }
+
+    fn uncarry(claimed: &mut Incoming) {
+        claimed.uncarry();
     }
 
     fn discard(data: u64, claimed: Option<KBox<Incoming>>) {

@@ -5,13 +5,14 @@
 use crate::{
     abi::{FolioSer, MemfdSer, ALL_SEALS, PAGE_SIZE},
     array::IncomingArray,
+    folios::PreservedFolios,
     not_supported,
     outgoing::is_executable,
 };
 use kernel::{
-    folio::{max_order, Folio},
+    folio::{max_order, Folio, FolioRun},
     fs::File,
-    kho::{extent::claim_folio, PhysAddr, Restored},
+    kho::{extent::claim_folio, PhysAddr, Preserved, Restored},
     prelude::*,
     shmem::{yield_killable, Attributes, NewShmem},
     sync::aref::ARef,
@@ -34,6 +35,8 @@ pub(crate) struct Incoming {
     /// How many entries have been looked at: some stand for no folio.
     claimed: usize,
     pages: u64,
+    /// What the next kernel gets if nobody retrieves it in this one.
+    carried: Option<(Preserved<MemfdSer>, PreservedFolios)>,
 }
 
 impl Incoming {
@@ -52,6 +55,7 @@ impl Incoming {
             folios: KVVec::new(),
             claimed: 0,
             pages: 0,
+            carried: None,
         };
         Ok(KBox::write(room, this))
     }
@@ -107,6 +111,12 @@ impl Incoming {
         Ok(())
     }
 
+    /// The folios, with their entries.
+    fn entries(&self) -> impl Iterator<Item = (&Folio, FolioSer)> {
+        let entries = (0..self.claimed).filter_map(|at| self.array.get(at));
+        self.folios.iter().zip(entries.filter(FolioSer::is_folio))
+    }
+
     /// Makes the file.
     ///
     /// # Errors
@@ -123,9 +133,7 @@ impl Incoming {
             },
             self.pages,
         )?;
-        let entries = (0..self.claimed).filter_map(|at| self.array.get(at));
-        let entries = entries.filter(FolioSer::is_folio);
-        for (position, (folio, entry)) in self.folios.iter().zip(entries).enumerate() {
+        for (position, (folio, entry)) in self.entries().enumerate() {
             let looked = if position.is_multiple_of(STRIDE) {
                 yield_killable()
             } else {
@@ -144,6 +152,36 @@ impl Incoming {
     /// Ends it: the file has the folios now.
     pub(crate) fn publish(self, file: NewShmem) -> Result<ARef<File>> {
         file.publish(self.folios.into_iter())
+    }
+
+    /// Preserves all of it for the next kernel; what was written to the file is not touched.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `EINTR`: nothing has changed.
+    pub(crate) fn carry(&mut self) -> Result<PhysAddr> {
+        let mut ser: Preserved<MemfdSer> = Preserved::new()?;
+        let mut folios = PreservedFolios::new();
+        for (position, (folio, entry)) in self.entries().enumerate() {
+            if position.is_multiple_of(STRIDE) {
+                yield_killable()?;
+            }
+            folios.add(FolioRun::at(folio.clone(), entry.index))?;
+        }
+        let (nr_folios, array) = folios.describe();
+        *ser = MemfdSer {
+            nr_folios,
+            folios: array,
+            ..*self.ser
+        };
+        let addr = ser.phys();
+        self.carried = Some((ser, folios));
+        Ok(addr)
+    }
+
+    /// Undoes [`carry`](Self::carry).
+    pub(crate) fn uncarry(&mut self) {
+        self.carried = None;
     }
 
     /// Frees all of it. Nothing keeps that from being done: who has asked for it may be dying.

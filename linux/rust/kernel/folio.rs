@@ -64,6 +64,15 @@ impl Folio {
     }
 }
 
+impl Clone for Folio {
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariant the folio is there.
+        unsafe { bindings::folio_get(self.as_ptr()) };
+        // INVARIANT: The reference was just taken.
+        Self(self.0)
+    }
+}
+
 impl Drop for Folio {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the reference is ours.
@@ -83,13 +92,19 @@ pub struct FolioRun {
 }
 
 impl FolioRun {
-    /// A run of one folio.
+    /// A run of one folio, which is part of a file.
     pub fn new(folio: Folio) -> Self {
+        let index = folio.index();
+        Self::at(folio, index)
+    }
+
+    /// A run of one folio, which is to be at this place of a file, in pages.
+    pub fn at(folio: Folio, index: u64) -> Self {
         let folio = ManuallyDrop::new(folio);
         // INVARIANT: The reference is the folio's.
         Self {
             pfn: folio.pfn(),
-            index: folio.index(),
+            index,
             pages: folio.nr_pages(),
         }
     }

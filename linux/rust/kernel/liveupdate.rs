@@ -15,7 +15,7 @@ mod ops;
 
 pub use self::{
     flb::{ActiveFlb, Flb, FlbObject},
-    handler::{ActiveHandler, FileHandler, Kept, Retrieval, Saved, Unretrieved},
+    handler::{ActiveHandler, Carried, FileHandler, Kept, Retrieval, Saved, Unretrieved},
     ops::{Failure, FileOps, Handler},
 };
 

@@ -337,11 +337,23 @@ impl Reference {
     /// `liveupdate_reboot()`.
     pub(super) fn reboot(&mut self) -> Result {
         let _ = self.read_sessions();
-        let lost = |it: &Session| it.phase != Phase::Broken;
-        match &self.table {
-            Table::Read(sessions) if sessions.values().any(lost) => Err(EBUSY),
-            _ => Ok(()),
+        for name in self.names() {
+            let mut session = self.take(&name)?;
+            if session.phase == Phase::Unread {
+                session.phase = self.read_files(&mut session);
+            }
+            // The handlers here cannot pass a file on.
+            let passed_on = match session.phase {
+                Phase::Broken => true,
+                Phase::Available => session.files.is_empty(),
+                _ => false,
+            };
+            self.put(&name, session);
+            if !passed_on {
+                return Err(EBUSY);
+            }
         }
+        Ok(())
     }
 }
 

@@ -9,12 +9,15 @@ use crate::{
         File,
         handle::{Handle, anon_file},
     },
-    kho::{PhysAddr, Preserved, Restored},
+    kho::Preserved,
     liveupdate::{FileOps, Module, Retrieval, Saved, fget},
     prelude::{GFP_KERNEL, KBox},
     sync::aref::ARef,
 };
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 use zerocopy_derive::FromBytes;
 
 /// How many pages the handler can write down.
@@ -89,6 +92,21 @@ pub fn contents(file: &File) -> Result<Vec<u8>> {
 pub struct Handler {
     compatible: &'static str,
     module: Module,
+    /// What is passed on unretrieved, by its handle.
+    carried: Mutex<BTreeMap<u64, Claimed>>,
+}
+
+/// What the previous kernel preserved of a file.
+struct Claimed {
+    ser: OwnedPage,
+    pages: Vec<OwnedPage>,
+    size: usize,
+}
+
+impl Claimed {
+    fn all_pages(&self) -> impl Iterator<Item = &OwnedPage> {
+        self.pages.iter().chain([&self.ser])
+    }
 }
 
 impl Handler {
@@ -98,15 +116,34 @@ impl Handler {
         Self {
             compatible,
             module: Module::default(),
+            carried: Mutex::default(),
         }
     }
 
-    fn claim(data: u64) -> Result<(Vec<OwnedPage>, usize)> {
-        let ser: Restored<MemfdSer> = Restored::claim(PhysAddr(data))?;
+    /// Forgets what the kernel before this one has passed on: these are its variables.
+    pub fn rebooted(&self) {
+        core::mem::forget(core::mem::take(&mut *self.carried()));
+    }
+
+    fn carried(&self) -> MutexGuard<'_, BTreeMap<u64, Claimed>> {
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claim(&self, data: u64) -> Result<Claimed> {
+        if let Some(claimed) = self.carried().remove(&data) {
+            return Ok(claimed);
+        }
+        let page = OwnedPage::claim(data).ok_or(EINVAL)?;
+        let ser: &MemfdSer = page.view();
         let addrs = ser.pages.get(..ser.nr_pages as usize).ok_or(EINVAL)?;
         let claimed = addrs.iter().map(|pa| OwnedPage::claim(*pa));
         let pages: Vec<_> = claimed.collect::<Option<_>>().ok_or(EINVAL)?;
-        Ok((pages, ser.size as usize))
+        let size = ser.size as usize;
+        Ok(Claimed {
+            ser: page,
+            pages,
+            size,
+        })
     }
 }
 
@@ -154,14 +191,34 @@ impl FileOps for Handler {
     }
 
     fn retrieve(&self, data: u64) -> Result<ARef<File>> {
-        let (pages, size) = Self::claim(data)?;
-        Memfd::file(pages, size)
+        let claimed = self.claim(data)?;
+        Memfd::file(claimed.pages, claimed.size)
+    }
+
+    fn carry(&self, data: u64) -> Result<u64> {
+        let claimed = self.claim(data)?;
+        let mut preserved = Vec::new();
+        let result = claimed.all_pages().try_for_each(|page| {
+            page.preserve()?;
+            preserved.push(page);
+            Ok(())
+        });
+        if result.is_err() {
+            preserved.into_iter().for_each(OwnedPage::unpreserve);
+        }
+        self.carried().insert(data, claimed);
+        result.map(|()| data)
+    }
+
+    fn uncarry(&self, data: u64) {
+        let carried = self.carried();
+        carried[&data].all_pages().for_each(OwnedPage::unpreserve);
     }
 
     fn finish(&self, data: u64, retrieval: Retrieval<'_>) {
         if let Retrieval::Waiting(_) = retrieval {
             // Claimed only to be freed.
-            drop(Self::claim(data));
+            drop(self.claim(data));
         }
     }
 }

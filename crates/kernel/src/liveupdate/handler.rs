@@ -5,7 +5,7 @@
 use super::{COMPATIBLE_LEN, Module, ModuleRef, padded};
 use crate::{
     backend,
-    error::{Error, Result},
+    error::{Error, Result, code::EBUSY},
     fs::File,
     sync::aref::ARef,
 };
@@ -53,6 +53,14 @@ pub trait FileOps: Send + Sync {
         false
     }
 
+    /// Preserves, for the next kernel, what nobody has retrieved in this one; gives the handle for it.
+    fn carry(&self, _data: u64) -> Result<u64> {
+        Err(EBUSY)
+    }
+
+    /// Undoes `carry`.
+    fn uncarry(&self, _data: u64) {}
+
     /// Asks whether `finish` may be called yet.
     fn can_finish(&self, _data: u64, _retrieval: Retrieval<'_>) -> bool {
         true
@@ -84,6 +92,12 @@ pub enum Unretrieved {
     Final(Error),
     /// Nothing has changed, and another attempt may succeed.
     Transient(Error),
+}
+
+/// A file that nobody has retrieved, preserved for the next kernel.
+pub struct Carried {
+    /// The handle that the next kernel gets.
+    pub data: u64,
 }
 
 /// How far the retrieval of a file has come.
@@ -160,6 +174,23 @@ impl ActiveHandler {
                 Unretrieved::Final(err)
             }
         })
+    }
+}
+
+impl ActiveHandler {
+    /// Preserves, for the next kernel, what nobody has retrieved in this one.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the handler cannot; its own.
+    pub fn carry(&self, data: u64, _kept: &mut Kept) -> Result<Carried> {
+        let data = self.handler.carry(data)?;
+        Ok(Carried { data })
+    }
+
+    /// Undoes [`carry`](Self::carry).
+    pub fn uncarry(&self, data: u64, _kept: &mut Kept) {
+        self.handler.uncarry(data);
     }
 }
 

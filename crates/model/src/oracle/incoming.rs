@@ -2,10 +2,12 @@
 
 //! Sessions of the previous kernel. Nothing that nobody has fetched is destroyed, but by FINISH.
 
+use std::collections::BTreeSet;
+
 use super::{Memfd, Oracle, Outgoing, outgoing::FILES_PER_BLOCK};
 use crate::{
-    Answer, Callback, Direction, Errno, File, FileState, Name, Obstacle, Outcome, Process, Session,
-    SessionState, SessionView, Token,
+    Answer, Callback, Direction, Errno, File, FileState, Handler, Name, Obstacle, Outcome, Process,
+    Session, SessionState, SessionView, Token,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,29 @@ impl Incoming {
         }
     }
 
+    /// A session without files.
+    pub(super) fn empty(name: Name) -> Self {
+        Self {
+            name,
+            holder: None,
+            is_finished: false,
+            files: Vec::new(),
+            nr_read: 0,
+        }
+    }
+
+    /// Reads the files, up to the first whose handler is missing.
+    fn read(&mut self, loaded: &BTreeSet<Handler>) -> Result<(), Errno> {
+        // Found once, a handler stays, as its module is in use.
+        while let Some(file) = self.files.get(self.nr_read) {
+            if !loaded.contains(&file.memfd.handler) {
+                return Err(Errno::EIO);
+            }
+            self.nr_read += 1;
+        }
+        Ok(())
+    }
+
     pub(super) fn memfds(&self) -> impl Iterator<Item = Memfd> {
         self.files.iter().map(|it| it.memfd)
     }
@@ -108,16 +133,32 @@ impl Oracle {
         if session.holder.is_some() {
             return Err(Errno::EINVAL);
         }
-        // Found once, a handler stays, as its module is in use.
-        while let Some(file) = session.files.get(session.nr_read) {
-            if !loaded.contains(&file.memfd.handler) {
-                return Err(Errno::EIO);
-            }
-            session.nr_read += 1;
-        }
+        session.read(&loaded)?;
         Self::answer(obstacle)?;
         session.holder = Some(process);
         Ok(Answer::Done)
+    }
+
+    /// The sessions of which a kexec could lose something.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = &Incoming> {
+        self.incoming.iter().filter(|it| !it.is_finished)
+    }
+
+    /// Passes the sessions that nobody has on to the next kernel: those without files, since the handlers here cannot do the same.
+    pub(super) fn pass_on(&mut self) -> Result<(), Errno> {
+        let loaded = self.loaded.clone();
+        let outgoing: BTreeSet<_> = self.outgoing.iter().map(|it| it.name).collect();
+        self.incoming.sort_by_key(|it| it.name);
+        for session in self.incoming.iter_mut().filter(|it| !it.is_finished) {
+            let refused = session.holder.is_some()
+                || session.read(&loaded).is_err()
+                || !session.files.is_empty()
+                || outgoing.contains(&session.name);
+            if refused {
+                return Err(Errno::EBUSY);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn retrieve_file(

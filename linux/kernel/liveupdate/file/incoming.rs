@@ -5,8 +5,8 @@
 use super::{show_file, FileSet, Text, Token};
 use crate::{
     abi::{FileSer, FILES_PER_BLOCK},
-    block::IncomingBlocks,
-    flb::incoming::IncomingFlbs,
+    block::{IncomingBlocks, OutgoingBlocks},
+    flb::{incoming::IncomingFlbs, outgoing::FlbHold},
     handler::{Claim, ClaimReservation, Registry},
 };
 use kernel::{
@@ -83,6 +83,25 @@ impl IncomingFile {
         }
     }
 
+    /// Passes the file on to the next kernel, if nobody has it.
+    fn carry(&mut self) -> Result<FileSer> {
+        let Stage::Waiting(kept) = &mut self.stage else {
+            return Err(EBUSY);
+        };
+        let carried = self.handler.carry(self.data, kept)?;
+        Ok(FileSer {
+            compatible: self.handler.compatible(),
+            data: carried.data,
+            token: self.token.0,
+        })
+    }
+
+    fn uncarry(&mut self) {
+        if let Stage::Waiting(kept) = &mut self.stage {
+            self.handler.uncarry(self.data, kept);
+        }
+    }
+
     fn finish(self, registry: &Registry, flbs: &IncomingFlbs) {
         self.handler.finish(self.data, self.retrieval());
         let mut last = u64::MAX;
@@ -110,6 +129,14 @@ pub(crate) struct IncomingFiles {
     count: u64,
     files: KVVec<IncomingFile>,
     tokens: RBTree<Token, usize>,
+    carried: Option<Carried>,
+}
+
+/// What passes files on to the next kernel that nobody has retrieved in this one. Dropping it ends
+/// their use of FLBs.
+struct Carried {
+    blocks: OutgoingBlocks<FileSer, FILES_PER_BLOCK>,
+    flbs: KVVec<FlbHold>,
 }
 
 impl IncomingFiles {
@@ -120,6 +147,7 @@ impl IncomingFiles {
             count: set.count,
             files: KVVec::new(),
             tokens: RBTree::new(),
+            carried: None,
         }
     }
 
@@ -204,6 +232,70 @@ impl IncomingFiles {
     /// Whether somebody has, or had, a descriptor of every file.
     pub(crate) fn all_fetched(&self) -> bool {
         self.files.iter().all(IncomingFile::is_fetched)
+    }
+
+    /// Passes all files, which have to be restored, on to the next kernel, which finds them as this
+    /// one did.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if somebody has one of them, or an FLB of it has not been retrieved; `EOPNOTSUPP` if a
+    /// handler cannot; `ENOMEM`; those of the handlers and the FLBs. Nothing has changed then.
+    pub(crate) fn carry(&mut self, registry: &Registry, flbs: &IncomingFlbs) -> Result<FileSet> {
+        let mut carried = Carried {
+            blocks: OutgoingBlocks::new(),
+            flbs: KVVec::new(),
+        };
+        carried.blocks.grow(self.files.len())?;
+        for index in 0..self.files.len() {
+            if let Err(err) = self.carry_one(index, &mut carried, registry, flbs) {
+                self.uncarry_first(index);
+                return Err(err);
+            }
+        }
+        carried.blocks.seal(self.files.len());
+        let head_pa = carried.blocks.head_pa();
+        self.carried = Some(carried);
+        let count = self.count;
+        Ok(FileSet { head_pa, count })
+    }
+
+    fn carry_one(
+        &mut self,
+        index: usize,
+        carried: &mut Carried,
+        registry: &Registry,
+        flbs: &IncomingFlbs,
+    ) -> Result {
+        let file = self.files.get_mut(index).ok_or(EINVAL)?;
+        let held = registry.flbs_of(*file.handler)?;
+        if held
+            .iter()
+            .any(|(flb, _)| flbs.waits(&flb.flb().compatible()))
+        {
+            return Err(EBUSY);
+        }
+        carried.flbs.reserve(1, GFP_KERNEL)?;
+        let hold = FlbHold::start(held)?;
+        let ser = file.carry()?;
+        carried.flbs.push(hold, GFP_KERNEL)?;
+        carried
+            .blocks
+            .put(index, ser)
+            .inspect_err(|_| file.uncarry())
+    }
+
+    /// Undoes [`carry`](Self::carry).
+    pub(crate) fn uncarry(&mut self) {
+        if self.carried.take().is_some() {
+            self.uncarry_first(self.files.len());
+        }
+    }
+
+    fn uncarry_first(&mut self, count: usize) {
+        for file in self.files[..count].iter_mut().rev() {
+            file.uncarry();
+        }
     }
 
     /// Finishes all files, the last one first.

@@ -208,6 +208,15 @@ impl IncomingFlbs {
         }
     }
 
+    /// Whether the FLB named `name` holds something that nobody has retrieved in this kernel, so that
+    /// it cannot be preserved again.
+    pub(crate) fn waits(&self, name: &[u8; COMPAT_LEN]) -> bool {
+        self.find(name).is_ok_and(|flb| {
+            let stage = &flb.remains.lock().stage;
+            matches!(stage, Stage::Waiting | Stage::Failed(_))
+        })
+    }
+
     /// Lines for debugfs.
     pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -15,6 +15,7 @@ pub(crate) use self::table::Table;
 
 use super::SessionName;
 use crate::{
+    abi::SessionSer,
     file::{incoming::IncomingFiles, FileSet, Token},
     phase::{Event, Phase},
     Luo,
@@ -89,6 +90,41 @@ impl Session {
             state <- new_mutex!(state, "luo_session_incoming"),
         });
         Arc::pin_init(init, GFP_KERNEL)
+    }
+
+    /// Passes the session on to the next kernel; `None` if there is nothing to pass on.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it cannot be passed on; those of [`IncomingFiles::carry`].
+    fn carry(&self, luo: &Luo) -> Result<Option<SessionSer>> {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Finished | Phase::Broken => return Ok(None),
+            Phase::Offered | Phase::CheckedOut => return Err(EBUSY),
+            Phase::Available => {}
+        }
+        let refused = |err| if err == ENOMEM { err } else { EBUSY };
+        match state.files.restore(&luo.registry) {
+            Err(err) if err == EINVAL => {
+                pr_err!("session '{}' is broken ({:?}) and leaked\n", self.name, err);
+                state.give_up(err);
+                return Ok(None);
+            }
+            restored => restored.map_err(refused)?,
+        }
+        let carried = state.files.carry(&luo.registry, &luo.incoming_flbs);
+        let set = carried.map_err(refused)?;
+        Ok(Some(SessionSer {
+            name: *self.name.bytes(),
+            files_pa: set.head_pa,
+            count: set.count,
+        }))
+    }
+
+    /// Undoes [`carry`](Self::carry).
+    fn uncarry(&self) {
+        self.state.lock().files.uncarry();
     }
 
     /// A line for debugfs.

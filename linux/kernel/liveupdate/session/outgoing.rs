@@ -57,6 +57,11 @@ impl Table {
         self.count == 0
     }
 
+    /// Whether there is a session of this name.
+    pub(crate) fn contains(&self, name: &SessionName) -> bool {
+        self.by_name.get(name).is_some()
+    }
+
     fn create(&mut self, name: SessionName) -> Result<Arc<Session>> {
         if self.by_name.get(&name).is_some() {
             return Err(EEXIST);
@@ -88,14 +93,30 @@ impl Table {
         }
     }
 
-    /// Freezes all sessions and writes them down; gives the address of the first block, or 0.
+    /// Freezes all sessions and writes them down, behind those that are passed on; gives the address
+    /// of the first block, or 0.
     ///
     /// # Errors
     ///
-    /// That of the file that refuses; everything is then unfrozen, the last frozen first.
-    pub(crate) fn freeze(&mut self) -> Result<u64> {
+    /// That of the file that refuses, `ENOMEM`, `ENOSPC`; everything is then unfrozen, the last frozen
+    /// first.
+    pub(crate) fn freeze(&mut self, carried: &[SessionSer]) -> Result<u64> {
+        let total = carried.len() + self.count;
+        self.blocks.grow(total)?;
+        let frozen = self.write(carried);
+        match frozen {
+            Ok(()) => self.blocks.seal(total),
+            Err(_) => self.blocks.shrink(self.count),
+        }
+        frozen.map(|()| self.blocks.head_pa())
+    }
+
+    fn write(&mut self, carried: &[SessionSer]) -> Result {
+        for (index, ser) in carried.iter().enumerate() {
+            self.blocks.put(index, *ser)?;
+        }
         let mut failed = None;
-        for (index, session) in self.by_number.values().enumerate() {
+        for (index, session) in (carried.len()..).zip(self.by_number.values()) {
             let mut files = session.files.lock();
             let written = files.freeze().and_then(|set| {
                 let ser = SessionSer {
@@ -116,8 +137,7 @@ impl Table {
             self.unfreeze_before(number);
             return Err(err);
         }
-        self.blocks.seal(self.count);
-        Ok(self.blocks.head_pa())
+        Ok(())
     }
 
     fn unfreeze_before(&mut self, number: u64) {

@@ -102,6 +102,12 @@ impl Kept {
     pub const NOTHING: Self = Self(ptr::null_mut());
 }
 
+/// A file that nobody has retrieved, preserved for the next kernel.
+pub struct Carried {
+    /// The handle that the next kernel gets.
+    pub data: u64,
+}
+
 /// Why a file was not retrieved.
 pub enum Unretrieved {
     /// The handler has given up its data.
@@ -255,6 +261,33 @@ impl ActiveHandler {
                 // has locked. `File` has the layout of `struct file`.
                 Ok(unsafe { ARef::from_raw(file) })
             }
+        }
+    }
+
+    /// Preserves, for the next kernel, what nobody has retrieved in this one.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if the handler cannot; its own. The file can then be retrieved as before.
+    pub fn carry(&self, data: u64, kept: &mut Kept) -> Result<Carried> {
+        let carry = self.ops().carry.ok_or(Error::from_errno(-95))?;
+        let mut args = self.args_incoming(data, Retrieval::Waiting(*kept));
+        // SAFETY: The arguments are complete and valid for the call.
+        let carried = to_result(unsafe { carry(&mut args) });
+        *kept = Kept(args.private_data);
+        carried?;
+        Ok(Carried {
+            data: args.serialized_data,
+        })
+    }
+
+    /// Undoes [`carry`](Self::carry).
+    pub fn uncarry(&self, data: u64, kept: &mut Kept) {
+        if let Some(uncarry) = self.ops().uncarry {
+            let mut args = self.args_incoming(data, Retrieval::Waiting(*kept));
+            // SAFETY: The arguments are complete and valid for the call.
+            unsafe { uncarry(&mut args) };
+            *kept = Kept(args.private_data);
         }
     }
 

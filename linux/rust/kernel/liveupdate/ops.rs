@@ -70,6 +70,20 @@ pub trait FileOps: 'static {
         claimed: Option<KBox<Self::Claimed>>,
     ) -> Result<ARef<File>, Failure<Self::Claimed>>;
 
+    /// Preserves a file that nobody has retrieved for the next kernel; gives the handle for it.
+    /// `claimed` is what an earlier attempt to retrieve it gave.
+    ///
+    /// # Errors
+    ///
+    /// See [`Failure`].
+    fn carry(
+        data: u64,
+        claimed: Option<KBox<Self::Claimed>>,
+    ) -> Result<(u64, KBox<Self::Claimed>), Failure<Self::Claimed>>;
+
+    /// Undoes [`carry`](Self::carry).
+    fn uncarry(claimed: &mut Self::Claimed);
+
     /// Discards a file that nobody has retrieved.
     fn discard(data: u64, claimed: Option<KBox<Self::Claimed>>);
 }
@@ -91,6 +105,8 @@ impl<T: FileOps> Handler<T> {
         freeze: Some(Self::freeze),
         unfreeze: Some(Self::unfreeze),
         retrieve: Some(Self::retrieve),
+        carry: Some(Self::carry),
+        uncarry: Some(Self::uncarry),
         can_finish: None,
         finish: Some(Self::finish),
         get_id: Some(Self::id),
@@ -204,6 +220,31 @@ impl<T: FileOps> Handler<T> {
                 err.to_errno()
             }
         }
+    }
+
+    unsafe extern "C" fn carry(args: *mut bindings::liveupdate_file_op_args) -> c_int {
+        // SAFETY: The arguments are valid for the call.
+        let args = unsafe { &mut *args };
+        // SAFETY: What was taken is put back only with something new.
+        let claimed = unsafe { Self::take_claimed(args) };
+        let (result, claimed) = match T::carry(args.serialized_data, claimed) {
+            Ok((data, claimed)) => {
+                args.serialized_data = data;
+                (0, Some(claimed))
+            }
+            Err(Failure::Final(err)) => (err.to_errno(), None),
+            Err(Failure::Transient(err, claimed)) => (err.to_errno(), claimed),
+        };
+        if let Some(claimed) = claimed {
+            args.private_data = claimed.into_foreign();
+        }
+        result
+    }
+
+    unsafe extern "C" fn uncarry(args: *mut bindings::liveupdate_file_op_args) {
+        // SAFETY: The arguments are valid for the call; the private data is that of `carry`, and used
+        // by one call at a time.
+        unsafe { T::uncarry(&mut *(*args).private_data.cast::<T::Claimed>()) };
     }
 
     unsafe extern "C" fn finish(args: *mut bindings::liveupdate_file_op_args) {

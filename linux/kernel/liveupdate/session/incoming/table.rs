@@ -7,6 +7,8 @@ use crate::{
     abi::{SessionSer, SESSIONS_PER_BLOCK},
     block::IncomingBlocks,
     file::FileSet,
+    session::outgoing,
+    Luo,
 };
 use kernel::{
     fmt,
@@ -145,19 +147,49 @@ impl Table {
         }
     }
 
-    /// A session whose files a kexec would lose, if there is one.
+    /// How many sessions have something that a kexec would lose.
     ///
     /// # Errors
     ///
     /// Those of [`restore`](Self::restore), but broken sessions are no obstacle: only a reboot
     /// gets rid of them.
-    pub(crate) fn unfinished(&mut self) -> Result<Option<SessionName>> {
+    pub(crate) fn unfinished(&mut self) -> Result<usize> {
         match self.restore() {
-            Err(err) if err == EIO => return Ok(None),
+            Err(err) if err == EIO => return Ok(0),
             restored => restored?,
         }
         let unfinished = |it: &&Arc<Session>| it.state.lock().phase.holds_back_kexec();
-        Ok(self.by_name.values().find(unfinished).map(|it| it.name))
+        Ok(self.by_name.values().filter(unfinished).count())
+    }
+
+    /// Passes all sessions on to the next kernel that nobody has retrieved in this one.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if one cannot be passed on, or has the name of one in `outgoing`; `ENOMEM`. Nothing
+    /// has changed then.
+    pub(crate) fn carry(
+        &mut self,
+        luo: &Luo,
+        outgoing: &outgoing::Table,
+    ) -> Result<KVVec<SessionSer>> {
+        let mut carried = KVVec::new();
+        for session in self.by_name.values() {
+            if let Err(err) = carry_one(session, luo, outgoing, &mut carried) {
+                pr_err!(
+                    "kexec refused: session '{}' of the previous kernel is not finished\n",
+                    session.name
+                );
+                self.uncarry();
+                return Err(err);
+            }
+        }
+        Ok(carried)
+    }
+
+    /// Undoes [`carry`](Self::carry).
+    pub(crate) fn uncarry(&self) {
+        self.by_name.values().for_each(|it| it.uncarry());
     }
 
     /// Lines for debugfs.
@@ -178,4 +210,20 @@ impl Table {
         }
         self.by_name.values().try_for_each(|it| it.show(f))
     }
+}
+
+fn carry_one(
+    session: &Session,
+    luo: &Luo,
+    outgoing: &outgoing::Table,
+    carried: &mut KVVec<SessionSer>,
+) -> Result {
+    carried.reserve(1, GFP_KERNEL)?;
+    if let Some(ser) = session.carry(luo)? {
+        carried.push(ser, GFP_KERNEL)?;
+        if outgoing.contains(&session.name) {
+            return Err(EBUSY);
+        }
+    }
+    Ok(())
 }
