@@ -18,10 +18,10 @@ struct Memfd;
 
 static HANDLER: Handler<Memfd> = Handler::new();
 
-initcall!("7", memfd_luo_rust_init);
+initcall!("7", memfd_luo_init);
 
 #[no_mangle]
-extern "C" fn memfd_luo_rust_init() -> c_int {
+extern "C" fn memfd_luo_init() -> c_int {
     match HANDLER.register() {
         Err(err) if err != crate::not_supported() => {
             pr_err!("memfds cannot be preserved: {:?}\n", err);

@@ -8,6 +8,7 @@
 #include <linux/folio_batch.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
+#include <linux/jiffies.h>
 #include <linux/memcontrol.h>
 #include <linux/memfd.h>
 #include <linux/pagemap.h>
@@ -37,6 +38,11 @@ __rust_helper struct folio *rust_helper_pfn_folio(unsigned long pfn)
 __rust_helper struct page *rust_helper_pfn_to_page(unsigned long pfn)
 {
 	return pfn_to_page(pfn);
+}
+
+__rust_helper bool rust_helper_pfns_share_node(unsigned long first, unsigned long last)
+{
+	return pfn_to_nid(first) == pfn_to_nid(last);
 }
 
 __rust_helper unsigned int rust_helper_folio_order(struct folio *folio)
@@ -107,6 +113,8 @@ __rust_helper void rust_helper_folio_prepare_shmem(struct folio *folio)
 {
 	__folio_set_locked(folio);
 	__folio_set_swapbacked(folio);
+	if (folio_test_large(folio))
+		folio_set_large_rmappable(folio);
 }
 
 /* Who is at the limit gets an error, and is not killed: the call can be repeated. */
@@ -130,21 +138,6 @@ __rust_helper bool rust_helper_inode_is_unlinked(struct inode *inode)
 	return !inode->i_nlink;
 }
 
-__rust_helper int rust_helper_inode_lock_killable(struct inode *inode)
-{
-	return inode_lock_killable(inode);
-}
-
-__rust_helper void rust_helper_inode_lock(struct inode *inode)
-{
-	inode_lock(inode);
-}
-
-__rust_helper void rust_helper_inode_unlock(struct inode *inode)
-{
-	inode_unlock(inode);
-}
-
 __rust_helper bool rust_helper_inode_is_executable(struct inode *inode)
 {
 	return inode->i_mode & 0111;
@@ -165,9 +158,31 @@ __rust_helper struct file *rust_helper_memfd_alloc(bool executable)
 	return memfd_alloc_file("", executable ? MFD_ALLOW_SEALING : MFD_NOEXEC_SEAL);
 }
 
-__rust_helper void rust_helper_shmem_freeze(struct inode *inode, bool freeze)
+/*
+ * Who writes to the file holds its lock while he reads what he writes, which may be on a page that
+ * somebody else has to provide. So the lock is asked for, and not waited for.
+ */
+__rust_helper int rust_helper_shmem_freeze_mapping(struct inode *inode)
 {
-	shmem_freeze(inode, freeze);
+	unsigned long end = jiffies + HZ;
+
+	while (!inode_trylock(inode)) {
+		if (time_after(jiffies, end))
+			return -EBUSY;
+		schedule_timeout_killable(1);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+	shmem_freeze(inode, true);
+	inode_unlock(inode);
+
+	return 0;
+}
+
+/* Nobody else changes the flags of a memfd. */
+__rust_helper void rust_helper_shmem_unfreeze_mapping(struct inode *inode)
+{
+	shmem_freeze(inode, false);
 }
 
 __rust_helper void rust_helper_shmem_freeze_contents(struct inode *inode, bool freeze)

@@ -142,7 +142,18 @@ impl FolioRun {
     pub fn first_order(&self) -> u32 {
         let aligned = (self.pfn | self.index).trailing_zeros();
         let first = self.first_folio().order();
-        aligned.min(self.pages.ilog2()).min(max_order()).max(first)
+        let mut order = aligned.min(self.pages.ilog2()).min(max_order()).max(first);
+        // KHO keeps extents on one node.
+        while order > first && !self.shares_node(1 << order) {
+            order -= 1;
+        }
+        order
+    }
+
+    fn shares_node(&self, pages: u64) -> bool {
+        let last = self.pfn + pages - 1;
+        // SAFETY: By the type invariant both pages are there.
+        unsafe { bindings::pfns_share_node(self.pfn as usize, last as usize) }
     }
 
     fn first_folio(&self) -> ManuallyDrop<Folio> {

@@ -100,26 +100,17 @@ impl<'a> Shmem<'a> {
     ///
     /// # Errors
     ///
-    /// `EINTR` if the task is killed while it waits for others that change the file.
+    /// `EBUSY` if somebody goes on changing the file for long: who writes to it may sleep on memory of
+    /// his own for ever, and is not waited for. `EINTR` if the task is killed.
     pub fn freeze(&self) -> Result {
-        // SAFETY: By the type invariant the inode is there.
-        to_result(unsafe { bindings::inode_lock_killable(self.inode()) })?;
-        // SAFETY: The inode is that of shared memory, and locked here.
-        unsafe {
-            bindings::shmem_freeze(self.inode(), true);
-            bindings::inode_unlock(self.inode());
-        }
-        Ok(())
+        // SAFETY: The inode is that of shared memory.
+        to_result(unsafe { bindings::shmem_freeze_mapping(self.inode()) })
     }
 
-    /// Undoes [`freeze`](Self::freeze).
+    /// Undoes [`freeze`](Self::freeze). It waits for nobody.
     pub fn unfreeze(&self) {
-        // SAFETY: The inode is that of shared memory, and locked here.
-        unsafe {
-            bindings::inode_lock(self.inode());
-            bindings::shmem_freeze(self.inode(), false);
-            bindings::inode_unlock(self.inode());
-        }
+        // SAFETY: The inode is that of shared memory.
+        unsafe { bindings::shmem_unfreeze_mapping(self.inode()) };
     }
 
     /// Keeps new pages from appearing: faults in holes wait, writes to them fail with `EPERM`.
@@ -157,7 +148,7 @@ impl<'a> Shmem<'a> {
                 break;
             }
             while let Some((index, entry)) = batch.next() {
-                let placed = entry.and_then(|folio| self.place(folio));
+                let placed = entry.and_then(|folio| self.place(folio, index));
                 match placed {
                     Ok(folio) => visit(folio)?,
                     Err(Unplaced::Swapped) => {
@@ -187,12 +178,11 @@ impl<'a> Shmem<'a> {
         to_result(err)
     }
 
-    /// Makes sure that the folio stays part of the file, in its place, with contents.
-    fn place(&self, folio: Folio) -> Result<Folio, Unplaced> {
+    /// Makes sure that the folio found at `index` stays part of the file, in its place, with contents.
+    fn place(&self, folio: Folio, index: u64) -> Result<Folio, Unplaced> {
         let raw = folio.as_ptr();
         // SAFETY: The folio is referenced.
         if !unsafe { bindings::folio_is_longterm_pinnable(raw) } {
-            let index = folio.index();
             drop(folio);
             return self.migrate(index);
         }
@@ -249,7 +239,7 @@ impl<'a> Shmem<'a> {
         };
         // SAFETY: The pin is that of the call above.
         unsafe { bindings::unpin_folio(pinned) };
-        self.place(folio)
+        self.place(folio, index)
     }
 }
 
