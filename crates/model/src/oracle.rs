@@ -5,10 +5,11 @@
 mod flb;
 mod incoming;
 mod outgoing;
+mod view;
 
 use crate::{
     Answer, Callback, Direction, Errno, File, Flb, Handler, Image, Modules, Obstacle, Op, Outcome,
-    Process, Session, View,
+    Process, Session,
 };
 use flb::FlbLife;
 use incoming::Incoming;
@@ -42,6 +43,8 @@ pub struct Oracle {
     descriptors: BTreeMap<(Process, File), Memfd>,
     loaded: BTreeSet<Handler>,
     refusing: BTreeSet<Callback>,
+    /// Whether handlers pass on what nobody has retrieved.
+    passes_on: bool,
     /// Pages of files that could not be retrieved and are finished.
     nr_lost_pages: usize,
     nr_made: u32,
@@ -65,6 +68,7 @@ impl Oracle {
                 .filter(|it| modules.contain(*it))
                 .collect(),
             refusing: BTreeSet::new(),
+            passes_on: false,
             nr_lost_pages: 0,
             nr_made: 0,
         }
@@ -349,56 +353,11 @@ impl Oracle {
         if image == Image::WithHandover {
             self.is_live_updated = true;
             self.flbs = Flb::ALL.map(|it| FlbLife::restored(old.nr_files_of(it)));
-            let passed_on = old.unfinished().map(|it| Incoming::empty(it.name));
-            self.incoming = passed_on.collect();
+            self.passes_on = old.passes_on;
+            self.incoming = old.unfinished().map(Incoming::passed_on).collect();
             let outgoing = old.outgoing.into_iter().map(Incoming::restored);
             self.incoming.extend(outgoing);
             self.nr_unread = self.incoming.len();
         }
-    }
-
-    /// What can be seen now.
-    #[must_use]
-    pub fn view(&self) -> View {
-        let session = |it: Session| {
-            let shown = match it.direction {
-                Direction::Outgoing => self.show_outgoing(it.name),
-                Direction::Incoming => self.show_incoming(it.name),
-            };
-            (it, shown)
-        };
-        let held = self
-            .sessions()
-            .into_iter()
-            .filter(|it| self.holder(*it).is_ok());
-        View {
-            sessions: held.map(session).collect(),
-            handler_refs: Handler::ALL.map(|it| self.nr_files_held(it)),
-            nr_handles: Handler::ALL.map(|it| self.nr_handles(it)),
-            flb_refs: Flb::ALL.map(|it| self.nr_lives_held(it)),
-            finished_flbs: Flb::ALL.map(|it| self.is_finished(it)),
-            nr_pages: self.nr_pages(),
-        }
-    }
-
-    /// Every page that is in use, and why.
-    fn nr_pages(&self) -> usize {
-        // The root for the next kernel with its page of FLBs, and the root of the previous one.
-        let roots = 2 + usize::from(self.is_live_updated);
-        let unread = self.nr_unread.div_ceil(outgoing::SESSIONS_PER_BLOCK);
-        let passed_on = match self.handed_over {
-            Some(_) => self.unfinished().count(),
-            None => 0,
-        };
-        let outgoing = self.outgoing.len() + passed_on;
-        let outgoing = outgoing.div_ceil(outgoing::SESSIONS_PER_BLOCK);
-        let outgoing_files: usize = self.outgoing.iter().map(Outgoing::nr_pages).sum();
-        let incoming_files: usize = self.incoming.iter().map(Incoming::nr_pages).sum();
-        let open = self.descriptors.values().copied();
-        let open = open.chain(self.outgoing.iter().flat_map(Outgoing::memfds));
-        let open = open.chain(self.incoming.iter().flat_map(Incoming::memfds_open));
-        let open: BTreeMap<_, _> = open.map(|it| (it.number, it.nr_pages)).collect();
-        let open: usize = open.values().sum();
-        roots + unread + outgoing + outgoing_files + incoming_files + open + self.nr_lost_pages
     }
 }

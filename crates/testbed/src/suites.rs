@@ -11,6 +11,7 @@
 //! - `testbed`: what the test bed has to notice, and does.
 
 mod defects;
+mod defects_kexec;
 mod defects_probe;
 mod handover;
 mod interface;
@@ -188,6 +189,7 @@ fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
     scenarios.extend(handover::all(flavors));
     for &flavor in flavors {
         scenarios.extend(defects::all(flavor));
+        scenarios.extend(defects_kexec::all(flavor));
         scenarios.extend(defects_probe::all(flavor));
     }
     scenarios.extend(flavors.last().into_iter().flat_map(|&it| testbed::all(it)));
@@ -238,6 +240,7 @@ mod tests {
     fn every_defect_is_judged() {
         for scenario in defects::all(Flavor::C)
             .iter()
+            .chain(&defects_kexec::all(Flavor::C))
             .chain(&defects_probe::all(Flavor::C))
         {
             let judged = scenario

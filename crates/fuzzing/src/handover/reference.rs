@@ -105,6 +105,14 @@ impl Reference {
         }
     }
 
+    /// Whether a session can be retrieved.
+    pub(super) fn is_available(&self, name: &Name) -> bool {
+        match &self.table {
+            Table::Read(sessions) => sessions[name].phase == Phase::Available,
+            _ => false,
+        }
+    }
+
     /// The tokens of a session that is checked out.
     pub(super) fn tokens(&self, name: &Name) -> Vec<u64> {
         match &self.table {

@@ -76,13 +76,23 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// The kernel after that has nothing to do with it any more.
+    /// The kernel after that has nothing to do with it any more, but with the sessions that were passed on.
     fn go_on(&self) {
+        let passed_on = self.reference.names();
+        let passed_on = passed_on
+            .iter()
+            .filter(|it| self.reference.is_available(it));
+        let passed_on: Vec<_> = passed_on.collect();
         host::kexec();
         keeper::boot().unwrap();
         host::close(open_device().unwrap()).unwrap();
         for name in &self.names {
-            assert_eq!(retrieve(name), Err(ENOENT));
+            let retrieved = retrieve(name);
+            assert_eq!(retrieved.is_ok(), passed_on.contains(&name));
+            if let Ok(session) = retrieved {
+                finish(session).unwrap();
+                host::close(session).unwrap();
+            }
         }
         assert_eq!(reboot(), Ok(()));
     }

@@ -62,14 +62,11 @@ impl Incoming {
         }
     }
 
-    /// A session without files.
-    pub(super) fn empty(name: Name) -> Self {
+    /// What the next kernel makes of a session that this one passes on.
+    pub(super) fn passed_on(&self) -> Self {
         Self {
-            name,
-            holder: None,
-            is_finished: false,
-            files: Vec::new(),
             nr_read: 0,
+            ..self.clone()
         }
     }
 
@@ -144,15 +141,27 @@ impl Oracle {
         self.incoming.iter().filter(|it| !it.is_finished)
     }
 
-    /// Passes the sessions that nobody has on to the next kernel: those without files, since the handlers here cannot do the same.
+    /// From now on handlers pass on what nobody has retrieved.
+    #[must_use]
+    pub fn passing_on(self) -> Self {
+        Self {
+            passes_on: true,
+            ..self
+        }
+    }
+
+    /// Passes the sessions that nobody has on to the next kernel, with their files, if their handlers do the same.
     pub(super) fn pass_on(&mut self) -> Result<(), Errno> {
-        let loaded = self.loaded.clone();
+        let (loaded, passes_on) = (self.loaded.clone(), self.passes_on);
         let outgoing: BTreeSet<_> = self.outgoing.iter().map(|it| it.name).collect();
         self.incoming.sort_by_key(|it| it.name);
         for session in self.incoming.iter_mut().filter(|it| !it.is_finished) {
             let refused = session.holder.is_some()
                 || session.read(&loaded).is_err()
-                || !session.files.is_empty()
+                || session
+                    .files
+                    .iter()
+                    .any(|it| !passes_on || it.state != FileState::Waiting)
                 || outgoing.contains(&session.name);
             if refused {
                 return Err(Errno::EBUSY);

@@ -3,7 +3,7 @@
 //! What upstream's C does to a user: each scenario opens with the incident, and its judged action fails on C.
 
 use liveupdate::uapi;
-use luo_guest::proto::{Buffer, Bulk, Ending, Entry, LoadMethod, Op, Place};
+use luo_guest::proto::{Buffer, Bulk, Ending, Entry, Op, Place};
 
 use super::interface::{named_argument, words};
 use crate::scenario::{
@@ -41,11 +41,6 @@ pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
             "finish, then retrieve by name",
             finish_then_retrieve(flavor),
         ),
-        scenario(
-            "second kexec with a session not retrieved",
-            second_kexec(flavor),
-        )
-        .expecting("kexec refused"),
         scenario("one file with an unknown handler", unknown_handler(flavor))
             .expecting("memfd-v2")
             .expecting("session files"),
@@ -53,7 +48,6 @@ pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
             "kexec while a call is blocked on user memory",
             blocked_call(flavor),
         ),
-        scenario("an image without handover data", legacy_image(flavor)).expecting("kexec refused"),
         scenario("a 32-bit program", compat()),
         scenario("fdinfo of sessions", fdinfo(flavor)),
     ]
@@ -74,7 +68,7 @@ pub(super) fn two_files_go_over(flavor: Flavor) -> Vec<Action> {
 }
 
 /// Both files of session "s", which is retrieved, are whole.
-fn both_files_are_whole() -> Vec<Action> {
+pub(super) fn both_files_are_whole() -> Vec<Action> {
     vec![
         fetch("s", 1, "one"),
         fetch("s", 2, "two"),
@@ -194,40 +188,6 @@ fn finish_then_retrieve(flavor: Flavor) -> Vec<Action> {
     actions
 }
 
-/// A second kexec, before anybody had retrieved the sessions of the first, silently dropped them.
-fn second_kexec(flavor: Flavor) -> Vec<Action> {
-    let third = full(3, 64 << 10);
-    let mut actions = two_files_go_over(flavor);
-    actions.extend([
-        // Nobody has even opened the device.
-        kexec(flavor),
-        open(),
-        judge(retrieve("s"), "errno 2:"),
-        // Somebody has it, and could get a file any moment.
-        fails(kexec(flavor), libc::EBUSY),
-        close("s"),
-        create("t"),
-        memfd("three", &third),
-        preserve("t", 3, "three"),
-        close_device(),
-        kexec(flavor),
-        open(),
-        retrieve("t"),
-        fetch("t", 3, "three"),
-        verify("three", &third),
-        finish("t"),
-        close("t"),
-        // The next kernel would not know which of the two is meant.
-        create("s"),
-        fails(kexec(flavor), libc::EBUSY),
-        close("s"),
-        retrieve("s"),
-    ]);
-    actions.extend(both_files_are_whole());
-    actions.extend([close_device(), kexec(flavor)]);
-    actions
-}
-
 /// The next kernel did not know the handler of one file: no session at all could be retrieved.
 fn unknown_handler(flavor: Flavor) -> Vec<Action> {
     vec![
@@ -291,38 +251,6 @@ fn blocked_call(flavor: Flavor) -> Vec<Action> {
         ),
         open(),
         retrieve("held by the blocked"),
-    ]
-}
-
-/// An image loaded by `kexec_load` carries no handover data: the kexec went through and everything was lost.
-fn legacy_image(flavor: Flavor) -> Vec<Action> {
-    let hop = Hop {
-        method: LoadMethod::Legacy,
-        ..Hop::to(flavor)
-    };
-    let file = full(1, 64 << 10);
-    vec![
-        open(),
-        create("s"),
-        memfd("one", &file),
-        memfd("two", &full(2, 128 << 10)),
-        preserve("s", 1, "one"),
-        judge(Action::KexecRefused(hop, libc::ENOEXEC), "should refuse"),
-        // Nothing was frozen.
-        preserve("s", 2, "two"),
-        verify("one", &file),
-        close_device(),
-        kexec(flavor),
-        open(),
-        retrieve("s"),
-        fetch("s", 1, "one"),
-        verify("one", &file),
-        fetch("s", 2, "two"),
-        finish("s"),
-        close("s"),
-        close_device(),
-        // Without sessions there is nothing to lose.
-        Action::Kexec(hop),
     ]
 }
 

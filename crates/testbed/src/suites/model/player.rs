@@ -33,7 +33,7 @@ pub(super) struct Player {
 impl Player {
     pub(super) fn power_on() -> Self {
         Self {
-            oracle: Oracle::power_on(Modules::All),
+            oracle: Oracle::power_on(Modules::All).passing_on(),
             device: None,
             sessions: BTreeMap::new(),
             files: BTreeSet::new(),
