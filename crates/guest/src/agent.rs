@@ -12,7 +12,9 @@ use anyhow::{Context as _, Result};
 use luo_guest::proto::{AGENT_TTY, FromGuest, Op, Outcome, Reply, Request};
 use rustix::termios::{OptionalActions, Termios, speed};
 
-use crate::{actor, bulk, child, exec, kexec, luo, memfd, slots::Slots, survey, system, watched};
+use crate::{
+    actor, bulk, child, exec, kexec, killed, luo, memfd, slots::Slots, survey, system, watched,
+};
 
 pub(crate) fn serve() -> Result<()> {
     let mut port = File::options()
@@ -100,6 +102,10 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
         Op::KexecAnnounced => Err(crate::slots::other(
             "only the agent itself can announce a kexec",
         )),
+        Op::KilledDuring { op, after_us } => killed::run(slots, *op, after_us),
+        Op::RepeatedAfterKill { op, undo, after_us } => {
+            killed::repeated(slots, &op, &undo, after_us)
+        }
         Op::Watched(op) => watched::run(slots, *op),
         Op::In { process, op } => actor::run(slots, process, &op),
         Op::Crash { process } => actor::crash(slots, process),
@@ -110,6 +116,7 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
         Op::MemfdCreate { .. }
         | Op::MemfdVerify { .. }
         | Op::MemfdSeal { .. }
+        | Op::UseMemfd { .. }
         | Op::MemfdFromFile { .. }
         | Op::MemfdToFile { .. } => memfd::run(slots, op),
         Op::OpenFile { slot, path } => system::open_file(slots, &slot, &path),

@@ -12,6 +12,7 @@ mod init;
 mod ioctl;
 mod kexec;
 mod kexec_legacy;
+mod killed;
 mod luo;
 mod memfd;
 mod net;

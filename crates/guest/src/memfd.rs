@@ -6,12 +6,15 @@ use std::{
     fs::{self, File},
     io::{self, Seek as _, SeekFrom},
     os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::{FileExt as _, MetadataExt as _},
+        fd::{AsFd, AsRawFd as _, OwnedFd},
+        unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _},
     },
 };
 
-use luo_guest::proto::{Failure, MemfdSpec, Op, Outcome, Pages, Reply, survey::Difference};
+use luo_guest::{
+    pattern::Content,
+    proto::{Failure, MemfdSpec, Op, Outcome, Pages, Reply, survey::Difference},
+};
 use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::{
@@ -19,8 +22,11 @@ use crate::{
     system,
 };
 
+mod used;
+
 /// Reads and writes go in pieces of this many bytes.
 const PIECE: u64 = 1 << 20;
+const PAGE: u64 = 4096;
 /// Whether the kernel backs memfds with 2 MiB pages; read when a page is allocated.
 const SHMEM_HUGE: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 /// How many 2 MiB hugetlbfs pages there are.
@@ -38,6 +44,7 @@ pub(crate) fn run(slots: &mut Slots, op: Op) -> Outcome {
             rustix::fs::fcntl_add_seals(slots.get(&slot)?, seals).tried(format!("seal {slot}"))?;
             Ok(Reply::Done)
         }
+        Op::UseMemfd { slot, how } => used::run(&borrow(slots, &slot)?, how),
         Op::MemfdFromFile { slot, path } => {
             let bytes = fs::read(&path).tried(format!("read {path}"))?;
             let file = new_memfd(MemfdFlags::ALLOW_SEALING)?;
@@ -71,7 +78,7 @@ fn new_memfd(flags: MemfdFlags) -> Result<File, Failure> {
 pub(crate) fn create(spec: &MemfdSpec) -> Result<File, Failure> {
     let mut flags = MemfdFlags::ALLOW_SEALING | MemfdFlags::from_bits_retain(spec.flags);
     match spec.pages {
-        Pages::Small => set_shmem_huge("never")?,
+        Pages::Small | Pages::Scattered => set_shmem_huge("never")?,
         Pages::Huge => set_shmem_huge("always")?,
         Pages::HugeTlb => {
             let count = spec.content.size.div_ceil(2 << 20);
@@ -85,7 +92,7 @@ pub(crate) fn create(spec: &MemfdSpec) -> Result<File, Failure> {
     // hugetlbfs has no write(2); its test needs no content.
     if spec.pages != Pages::HugeTlb {
         let before = shmem_huge_kib()?;
-        fill(&file, spec)?;
+        fill(&file, &spec.content, spec.pages)?;
         if spec.pages == Pages::Huge && shmem_huge_kib()? == before {
             return Err(other("the kernel gave the memfd no huge page"));
         }
@@ -114,15 +121,30 @@ fn shmem_huge_kib() -> Result<u64, Failure> {
         .unwrap_or_default())
 }
 
-fn fill(file: &File, spec: &MemfdSpec) -> Result<(), Failure> {
-    let mut buffer = vec![0; PIECE as usize];
-    for &(start, length) in &spec.content.ranges {
-        let mut offset = start;
-        while offset < start + length {
-            let piece = &mut buffer[..(start + length - offset).min(PIECE) as usize];
-            spec.content.read_at(offset, piece);
-            file.write_all_at(piece, offset).tried("write memfd")?;
-            offset += piece.len() as u64;
+fn fill(file: &File, content: &Content, pages: Pages) -> Result<(), Failure> {
+    if pages == Pages::Scattered {
+        // The kernel hands out pages in order: every other one first.
+        fill_each(file, content, PAGE, 0, 2)?;
+        fill_each(file, content, PAGE, 1, 2)
+    } else {
+        fill_each(file, content, PIECE, 0, 1)
+    }
+}
+
+/// Writes every `stride`th piece of the ranges, from the piece `first` on.
+fn fill_each(
+    file: &File,
+    content: &Content,
+    piece: u64,
+    first: u64,
+    stride: usize,
+) -> Result<(), Failure> {
+    let mut buffer = vec![0; piece as usize];
+    for &(start, length) in &content.ranges {
+        for offset in (start + first * piece..start + length).step_by(stride * piece as usize) {
+            let bytes = &mut buffer[..(start + length - offset).min(piece) as usize];
+            content.read_at(offset, bytes);
+            file.write_all_at(bytes, offset).tried("write memfd")?;
         }
     }
     Ok(())
@@ -154,11 +176,18 @@ fn verify(file: &File, spec: &MemfdSpec) -> Outcome {
 
 /// The first property, or the first byte, in which a memfd is not what it should be.
 pub(crate) fn difference(file: &File, spec: &MemfdSpec) -> Result<Option<Difference>, Failure> {
-    let length = file.metadata().tried("stat memfd")?.len();
+    let metadata = file.metadata().tried("stat memfd")?;
     let seals = rustix::fs::fcntl_get_seals(file).tried("get seals")?;
     let position = { file }.stream_position().tried("tell")?;
+    let mode = metadata.permissions().mode() & 0o777;
+    let wanted_mode = if spec.flags & libc::MFD_NOEXEC_SEAL == 0 {
+        0o777
+    } else {
+        0o666
+    };
     let properties = [
-        ("length", length, spec.content.size),
+        ("length", metadata.len(), spec.content.size),
+        ("mode", mode.into(), wanted_mode),
         ("seals", seals.bits().into(), spec.seals.into()),
         ("position", position, spec.position),
     ];
@@ -170,9 +199,16 @@ pub(crate) fn difference(file: &File, spec: &MemfdSpec) -> Result<Option<Differe
     let most = spec.content.size.min(PIECE) as usize;
     let (mut found, mut wanted) = (vec![0; most], vec![0; most]);
     let mut offset = 0;
-    while offset < spec.content.size {
+    // The file's own position stays.
+    let own =
+        File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).tried("open memfd again")?;
+    loop {
+        offset = next_data(&own, &spec.content, offset)?;
+        if offset >= spec.content.size {
+            break;
+        }
         let length = (spec.content.size - offset).min(PIECE) as usize;
-        file.read_exact_at(&mut found[..length], offset)
+        own.read_exact_at(&mut found[..length], offset)
             .tried("read memfd")?;
         spec.content.read_at(offset, &mut wanted[..length]);
         // Gigabytes are compared in an emulated machine: byte by byte only where there is a difference.
@@ -185,4 +221,16 @@ pub(crate) fn difference(file: &File, spec: &MemfdSpec) -> Result<Option<Differe
         offset += length as u64;
     }
     Ok(None)
+}
+
+/// Where something stands, or should, at or behind `offset`: terabytes of holes on both sides are passed over.
+fn next_data(file: &File, content: &Content, offset: u64) -> Result<u64, Failure> {
+    let found = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset)) {
+        Err(rustix::io::Errno::NXIO) => content.size,
+        found => found.tried("seek data")?,
+    };
+    let wanted = content.ranges.iter();
+    let wanted = wanted.filter(|(start, length)| start + length > offset);
+    let wanted = wanted.map(|(start, _)| offset.max(*start)).min();
+    Ok(found.min(wanted.unwrap_or(content.size)))
 }

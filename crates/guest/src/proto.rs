@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pattern::Content;
-
 mod bulk;
 mod measured;
+mod memfd;
 pub mod survey;
 
 pub use bulk::Bulk;
 pub use measured::{MemoryUse, Timing};
+pub use memfd::{MemfdSpec, MemfdUse, Pages};
 
 /// The serial port the agent serves, in the guest.
 pub const AGENT_TTY: &str = "/dev/ttyS1";
@@ -117,6 +117,8 @@ pub enum Op {
     MemfdVerify { slot: String, spec: MemfdSpec },
     /// Adds seals.
     MemfdSeal { slot: String, seals: u32 },
+    /// Changes or tries a memfd.
+    UseMemfd { slot: String, how: MemfdUse },
     /// Makes a memfd out of a file's content.
     MemfdFromFile { slot: String, path: String },
     /// Writes a memfd's content to a file.
@@ -187,6 +189,15 @@ pub enum Op {
         timeout_ms: u64,
     },
 
+    /// Has a forked process begin something, and kills it so much later. Waits until it is gone.
+    KilledDuring { op: Box<Op>, after_us: u64 },
+    /// The same for something that cannot be done twice: it has to be undone as often as the process was killed too late, and the
+    /// agent then does it itself. Fails with `EEXIST` if the process was never killed before its end.
+    RepeatedAfterKill {
+        op: Box<Op>,
+        undo: Vec<Op>,
+        after_us: u64,
+    },
     /// Does something while the machine's free memory is watched. Gives [`Reply::MemoryUse`].
     Watched(Box<Op>),
 
@@ -262,32 +273,6 @@ pub enum Place {
     WriteBlocks,
 }
 
-/// What a memfd is made like, and should be like afterwards.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemfdSpec {
-    /// Length and bytes.
-    pub content: Content,
-    /// What its pages are.
-    pub pages: Pages,
-    /// `memfd_create` flags besides `MFD_ALLOW_SEALING`.
-    pub flags: u32,
-    /// `F_SEAL_*`, added after the content is written.
-    pub seals: u32,
-    /// The file position.
-    pub position: u64,
-}
-
-/// The pages of a memfd.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Pages {
-    /// 4 KiB.
-    Small,
-    /// 2 MiB, transparent.
-    Huge,
-    /// 2 MiB, from hugetlbfs.
-    HugeTlb,
-}
-
 /// What an operation gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
@@ -304,6 +289,8 @@ pub enum Reply {
     Log(Vec<LogLine>),
     Bytes(#[serde(with = "hex::serde")] Vec<u8>),
     Text(String),
+    /// How far somebody has counted.
+    Counted(u64),
     /// Kibibytes (or page counts) by `/proc/meminfo`'s names.
     MemInfo(BTreeMap<String, u64>),
     Verified {

@@ -2,7 +2,9 @@
 
 //! What an operation has to give.
 
-use anyhow::{Result, bail, ensure};
+use std::ops::RangeInclusive;
+
+use anyhow::{Context as _, Result, bail, ensure};
 use luo_guest::proto::{Exit, Outcome, Reply};
 
 /// What an operation has to give.
@@ -22,6 +24,14 @@ pub enum Expect {
     Contents(&'static str),
     /// It gives exactly these bytes.
     Bytes(Vec<u8>),
+    /// It gives a number in this range, as text.
+    Number(RangeInclusive<u64>),
+    /// Somebody has counted so far, or further.
+    CountedAtLeast(u64),
+    /// The memfd is as it should be, and has exactly so many bytes of memory.
+    Allocated(u64),
+    /// It takes at most so many KiB of memory, also for a while.
+    TakesKib(u64),
     /// The program exits with 0, and its standard output has all these parts and none of the words of a failed test.
     Passed(Vec<&'static str>),
     /// The forked process did each operation as expected.
@@ -77,6 +87,33 @@ impl Expect {
             }
             (Self::Bytes(wanted), Ok(Reply::Bytes(bytes))) => {
                 ensure!(bytes == wanted, "gave {bytes:x?} instead of {wanted:x?}");
+                Ok(())
+            }
+            (Self::Number(wanted), Ok(Reply::Bytes(bytes))) => {
+                let text = String::from_utf8_lossy(bytes);
+                let number: u64 = text.trim_end().parse().with_context(|| text.into_owned())?;
+                ensure!(wanted.contains(&number), "{number} is not in {wanted:?}");
+                Ok(())
+            }
+            (
+                Self::Allocated(wanted),
+                Ok(Reply::Verified {
+                    allocated_bytes, ..
+                }),
+            ) => {
+                ensure!(
+                    allocated_bytes == wanted,
+                    "has {allocated_bytes} bytes of memory, not {wanted}"
+                );
+                Ok(())
+            }
+            (Self::CountedAtLeast(least), Ok(Reply::Counted(number))) => {
+                ensure!(number >= least, "counted to {number}, not {least}");
+                Ok(())
+            }
+            (Self::TakesKib(most), Ok(Reply::MemoryUse(usage))) => {
+                let taken = usage.before_kib.saturating_sub(usage.lowest_kib);
+                ensure!(taken <= *most, "takes {taken} KiB of memory, not {most}");
                 Ok(())
             }
             (
