@@ -5,6 +5,7 @@
 //! - `interface`: errnos and their order, memory accounts, failures: the same on both implementations;
 //! - `handover`: from each implementation to each;
 //! - `defects`: what C gets wrong, seen on C and absent on ours;
+//! - `memfd`: memfds in use while they are preserved, and afterwards, with our handler;
 //! - `kunit`: what the kernel tests itself, where it has `KUnit`;
 //! - `load`: kexecs while processes are at work;
 //! - `model`: random operations, compared with the model at every step;
@@ -12,11 +13,15 @@
 
 mod defects;
 mod defects_kexec;
+mod defects_memfd;
 mod defects_probe;
+mod group;
 mod handover;
 mod interface;
 mod kunit;
 mod load;
+mod memfd;
+mod memfd_memory;
 mod model;
 mod testbed;
 mod upstream;
@@ -164,6 +169,7 @@ pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Ve
     let has_ours = |it: &Scenario| it.flavors().contains(&Flavor::Rust);
     let mut scenarios = all(flavors, with_selftests);
     if flavors.contains(&Flavor::Rust) {
+        scenarios.extend(memfd::all());
         scenarios.push(load::kexecs(options.kexecs));
         scenarios.push(load::failing_freezes());
         scenarios.push(model::operations(options.seed, options.kexecs));
@@ -191,6 +197,7 @@ fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
         scenarios.extend(defects::all(flavor));
         scenarios.extend(defects_kexec::all(flavor));
         scenarios.extend(defects_probe::all(flavor));
+        scenarios.extend(defects_memfd::all(flavor));
     }
     scenarios.extend(flavors.last().into_iter().flat_map(|&it| testbed::all(it)));
     scenarios
@@ -242,6 +249,7 @@ mod tests {
             .iter()
             .chain(&defects_kexec::all(Flavor::C))
             .chain(&defects_probe::all(Flavor::C))
+            .chain(&defects_memfd::all(Flavor::C))
         {
             let judged = scenario
                 .actions
