@@ -251,7 +251,11 @@ fn late_seals(flavor: Flavor) -> Vec<Action> {
 
 /// A memfd of a few pages and terabytes of holes could not be preserved.
 fn terabytes(flavor: Flavor) -> Vec<Action> {
+    const LARGEST: u64 = i64::MAX as u64;
     let spread = sparse(1, 2 * TIB, &[0, 7 * PAGE, TIB - PAGE, TIB, 2 * TIB - PAGE]);
+    // The last page of the longest file that there can be.
+    let mut longest = sparse(2, LARGEST, &[0]);
+    longest.content.ranges.push((LARGEST - 100, 100));
     let preserve_op = |token, file: &str| {
         Box::new(Op::Preserve {
             session: "s".into(),
@@ -264,13 +268,17 @@ fn terabytes(flavor: Flavor) -> Vec<Action> {
         open(),
         create("s"),
         memfd("spread", &spread),
+        memfd("longest", &longest),
         judge(small(preserve_op(1, "spread")), "errno 12:"),
+        small(preserve_op(2, "longest")),
         allocated("spread", &spread, 5 * PAGE),
         kexec(flavor),
         open(),
         retrieve("s"),
         fetch("s", 1, "spread"),
+        fetch("s", 2, "longest"),
         allocated("spread", &spread, 5 * PAGE),
+        allocated("longest", &longest, 2 * PAGE),
         finish("s"),
     ]
 }

@@ -79,7 +79,7 @@ impl NewShmem {
     /// `ENOMEM`; `EINVAL` if a folio of its size cannot be there; `EEXIST` if there is one already.
     /// The folio is as it was then.
     pub fn insert(&mut self, folio: &Folio, index: u64, uptodate: bool) -> Result {
-        if index % folio.nr_pages() != 0 || index >= (i64::MAX as u64) >> PAGE_SHIFT {
+        if index % folio.nr_pages() != 0 || index > (i64::MAX as u64) >> PAGE_SHIFT {
             return Err(EINVAL);
         }
         let raw = folio.as_ptr();
