@@ -57,10 +57,7 @@ pub fn build(
         options.ours.push(config::flavor_fragment(request.flavor));
     }
     let stamp = stamp(source, kconfig, &options);
-    if fs::read_to_string(out.join(STAMP)).ok().as_ref() != Some(&stamp) {
-        run.configure(&title, &options)?;
-        mirror::put(&out, Path::new(STAMP), stamp.as_bytes())?;
-    }
+    configured(&out, &stamp, || run.configure(&title, &options))?;
     let mut step = Step::start(format!("Building {title}"));
     let jobs = format!(
         "-j{}",
@@ -69,6 +66,18 @@ pub fn build(
     run.make("build", &mut step, &[&jobs, "bzImage"])?;
     step.done("");
     Ok(out)
+}
+
+/// Has a build folder configured, unless its stamp says that it is.
+fn configured(out: &Path, stamp: &str, configure: impl FnOnce() -> Result<()>) -> Result<()> {
+    let path = out.join(STAMP);
+    if fs::read_to_string(&path).is_ok_and(|found| found == stamp) {
+        return Ok(());
+    }
+    // What is given up half-way is configured for nothing, also not for what it was configured for before.
+    mirror::put(out, Path::new(STAMP), b"")?;
+    configure()?;
+    mirror::put(out, Path::new(STAMP), stamp.as_bytes())
 }
 
 /// What the steps of a build have in common.
@@ -148,4 +157,27 @@ fn folder_name(request: &KernelRequest, source: &Source, options: &Options) -> S
         name = format!("{name}-{}", digest.finish());
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_half_configured_for_another_flavor_is_configured_again() {
+        let out = tempfile::tempdir().unwrap();
+        let done = std::cell::Cell::new(0);
+        let works = || {
+            done.set(done.get() + 1);
+            Ok(())
+        };
+        configured(out.path(), "rust", works).unwrap();
+        configured(out.path(), "rust", works).unwrap();
+        assert_eq!(done.get(), 1, "configured though it was");
+        configured(out.path(), "c", || bail!("interrupted")).unwrap_err();
+        configured(out.path(), "rust", works).unwrap();
+        assert_eq!(done.get(), 2, "taken for configured");
+    }
 }
