@@ -37,10 +37,16 @@ impl OutgoingArray {
     /// # Errors
     ///
     /// `ENOMEM`; `ENOSPC` beyond what the format can describe.
+    #[inline]
     pub(crate) fn reserve(&mut self) -> Result {
         if self.len < self.pages.len() * FOLIOS_PER_PAGE {
             return Ok(());
         }
+        self.grow()
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Result {
         if self.pages.len() == u32::MAX as usize {
             return Err(ENOSPC);
         }
@@ -66,6 +72,7 @@ impl OutgoingArray {
     }
 
     /// Adds an entry, for which there is room.
+    #[inline]
     pub(crate) fn push(&mut self, entry: FolioSer) {
         let (page, slot) = (self.len / FOLIOS_PER_PAGE, self.len % FOLIOS_PER_PAGE);
         if let Some(page) = self.pages.get_mut(page) {

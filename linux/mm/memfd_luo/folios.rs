@@ -7,72 +7,157 @@ use crate::{
     array::OutgoingArray,
 };
 use kernel::{
-    folio::{Folio, FolioRun},
-    kho::extent::PreservedRun,
+    folio::{max_order, pages_share_node, put_folios, Folio},
+    kho::extent::{preserve, unpreserve, RawExtent},
     prelude::*,
     shmem::Shmem,
 };
+
+/// How many blocks wait until KHO gets half of them at once.
+const PENDING: usize = 64;
+
+/// Pages that are to be one folio: aligned in memory and in the file.
+#[derive(Clone, Copy)]
+struct Block {
+    pfn: u64,
+    index: u64,
+    order: u8,
+}
+
+impl Block {
+    const NONE: Self = Self {
+        pfn: 0,
+        index: 0,
+        order: 0,
+    };
+
+    /// Whether the two are halves of one block.
+    fn is_buddy(&self, next: &Self) -> bool {
+        let pages = 1 << self.order;
+        next.order == self.order
+            && next.pfn == self.pfn + pages
+            && next.index == self.index + pages
+            && (self.pfn | self.index) & pages == 0
+    }
+}
 
 /// The preserved folios of a file.
 ///
 /// # Invariants
 ///
-/// Each entry of the array, with the order of the same number, is a [`PreservedRun`] that this value
-/// owns.
+/// Each entry of the array, with the order of the same number, is a block that KHO has from this
+/// value. The first `nr_pending` of `pending` are blocks that follow. This value owns a reference to
+/// each folio in any of them.
 pub(crate) struct PreservedFolios {
     array: OutgoingArray,
     /// The format does not need the orders, since KHO has them. This kernel does, to unpreserve.
     orders: KVVec<u8>,
+    pending: [Block; PENDING],
+    nr_pending: usize,
+    max_order: u8,
     pages: u64,
 }
 
 impl PreservedFolios {
     /// None yet.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             array: OutgoingArray::new(),
             orders: KVVec::new(),
+            pending: [Block::NONE; PENDING],
+            nr_pending: 0,
+            max_order: max_order() as u8,
             pages: 0,
         }
     }
 
-    /// Preserves a run, block by block.
+    /// Adds a folio, and makes it one block with those before it where that is possible.
+    /// [`flush`](Self::flush) has to follow in the end.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; a part of the run may be preserved then.
-    pub(crate) fn add(&mut self, mut run: FolioRun) -> Result {
-        loop {
-            let rest = run.split_first();
-            match rest {
-                Some(block) => self.add_block(block)?,
-                None => return self.add_block(run),
-            }
+    /// `ENOMEM`.
+    #[inline]
+    pub(crate) fn add(&mut self, folio: Folio, index: u64) -> Result {
+        if self.nr_pending == PENDING {
+            self.preserve(PENDING / 2)?;
         }
-    }
-
-    fn add_block(&mut self, block: FolioRun) -> Result {
-        self.array.reserve()?;
-        self.orders.reserve(1, GFP_KERNEL)?;
-        let order = block.first_order();
-        let (pfn, index, pages) = PreservedRun::new(block)?.into_parts();
-        // INVARIANT: The run belongs to the entry from here on.
-        self.orders.push(order as u8, GFP_KERNEL)?;
-        self.array.push(FolioSer::new(pfn, index));
-        self.pages += pages;
+        let order = folio.order() as u8;
+        let mut block = Block {
+            pfn: folio.into_pfn(),
+            index,
+            order,
+        };
+        self.pages += 1 << order;
+        while let Some(at) = self.nr_pending.checked_sub(1) {
+            let before = self.pending[at];
+            if !before.is_buddy(&block) || order_is_last(&before, self.max_order) {
+                break;
+            }
+            block = Block {
+                order: before.order + 1,
+                ..before
+            };
+            self.nr_pending = at;
+        }
+        // INVARIANT: The reference is the block's from here on.
+        self.pending[self.nr_pending] = block;
+        self.nr_pending += 1;
         Ok(())
     }
 
-    /// Gives up all entries but the first `len`.
+    /// Preserves what was added.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn flush(&mut self) -> Result {
+        self.preserve(self.nr_pending)
+    }
+
+    /// Preserves the first `count` blocks that are pending.
+    fn preserve(&mut self, count: usize) -> Result {
+        for _ in 0..count {
+            self.array.reserve()?;
+        }
+        self.orders.reserve(count, GFP_KERNEL)?;
+        let mut extents = [RawExtent::new(0, 0); PENDING];
+        let blocks = &self.pending[..count];
+        for (extent, block) in extents.iter_mut().zip(blocks) {
+            *extent = RawExtent::new(block.pfn, block.order);
+        }
+        // SAFETY: By the type invariant they are ours, until they are unpreserved; none is larger than
+        // what lies on one node.
+        unsafe { preserve(&extents[..count]) }?;
+        for block in blocks {
+            // INVARIANT: The block goes from one list to the other.
+            self.array.push(FolioSer::new(block.pfn, block.index));
+            self.orders.push(block.order, GFP_KERNEL)?;
+        }
+        self.pending.copy_within(count..self.nr_pending, 0);
+        self.nr_pending -= count;
+        Ok(())
+    }
+
+    /// Gives up all entries but the first `len`, and what is pending.
     pub(crate) fn truncate(&mut self, len: usize) {
+        for block in &self.pending[..self.nr_pending] {
+            self.pages -= 1 << block.order;
+            // SAFETY: By the type invariant the references are ours; the block is forgotten below.
+            unsafe { put_folios(block.pfn, 1 << block.order) };
+        }
+        self.nr_pending = 0;
         while self.array.len() > len {
             let (Some(entry), Some(order)) = (self.array.pop(), self.orders.pop()) else {
                 break;
             };
-            let pages = 1 << order;
-            self.pages -= pages;
-            // SAFETY: By the type invariant this is the run of the entry, which is gone now.
-            drop(unsafe { PreservedRun::from_parts((entry.pfn(), entry.index, pages)) });
+            self.pages -= 1 << order;
+            // SAFETY: By the type invariant KHO has the block from us, and its references are ours. The
+            // entry is gone.
+            unsafe {
+                unpreserve(&[RawExtent::new(entry.pfn(), order)]);
+                put_folios(entry.pfn(), 1 << order);
+            }
         }
     }
 
@@ -97,42 +182,34 @@ impl PreservedFolios {
         Some((entry.index, entry.index + (1 << self.orders.get(position)?)))
     }
 
-    /// Adds the folios of `file` that are not there yet. `known` is how many entries are in the order
-    /// of the file.
+    /// Adds the folios of `file` that are not there yet. Those that are there are in the order of the
+    /// file.
     pub(crate) fn add_missing(&mut self, file: &Shmem<'_>) -> Result {
         let known = self.array.len();
         let mut position = 0;
-        let mut run: Option<FolioRun> = None;
         let pages = file.size().div_ceil(PAGE_SIZE);
-        let collected = file.for_each_folio(0..pages, |folio: Folio| {
+        let added = file.for_each_folio(0..pages, |folio: Folio| {
             let index = folio.index();
-            let at = loop {
-                match self.end_of(position).filter(|_| position < known) {
+            while position < known {
+                match self.end_of(position) {
                     Some((_, end)) if end <= index => position += 1,
-                    at => break at,
-                }
-            };
-            if at.is_some_and(|(start, _)| start <= index) {
-                return Ok(());
-            }
-            let Some(current) = &mut run else {
-                run = Some(FolioRun::new(folio));
-                return Ok(());
-            };
-            match current.push(folio) {
-                Ok(()) => Ok(()),
-                Err(folio) => {
-                    let full = run.replace(FolioRun::new(folio));
-                    full.map_or(Ok(()), |full| self.add(full))
+                    Some((start, _)) if start <= index => return Ok(()),
+                    _ => break,
                 }
             }
+            self.add(folio, index)
         });
-        let added = collected.and_then(|()| run.take().map_or(Ok(()), |last| self.add(last)));
+        let added = added.and_then(|()| self.flush());
         if added.is_err() {
             self.truncate(known);
         }
         added
     }
+}
+
+/// Whether a block cannot grow any more.
+fn order_is_last(block: &Block, max_order: u8) -> bool {
+    block.order >= max_order || !pages_share_node(block.pfn, 2 << block.order)
 }
 
 impl Drop for PreservedFolios {

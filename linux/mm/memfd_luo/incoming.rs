@@ -10,7 +10,7 @@ use crate::{
     outgoing::is_executable,
 };
 use kernel::{
-    folio::{max_order, Folio, FolioRun},
+    folio::{max_order, Folio},
     fs::File,
     kho::{extent::claim_folio, PhysAddr, Preserved, Restored},
     prelude::*,
@@ -102,7 +102,10 @@ impl Incoming {
                     return Err(EINVAL);
                 }
                 self.folios.reserve(1, GFP_KERNEL)?;
-                let folio = claim_folio(entry.pfn(), max_order())?;
+                let mut folio = claim_folio(entry.pfn(), max_order())?;
+                if !entry.is_uptodate() {
+                    folio.zero();
+                }
                 self.pages += folio.nr_pages();
                 self.folios.push(folio, GFP_KERNEL)?;
             }
@@ -139,8 +142,7 @@ impl Incoming {
             } else {
                 Ok(())
             };
-            let inserted =
-                looked.and_then(|()| file.insert(folio, entry.index, entry.is_uptodate()));
+            let inserted = looked.and_then(|()| file.insert(folio, entry.index));
             if let Err(err) = inserted {
                 file.abandon(self.folios[..position].iter());
                 return Err(err);
@@ -166,8 +168,9 @@ impl Incoming {
             if position.is_multiple_of(STRIDE) {
                 yield_killable()?;
             }
-            folios.add(FolioRun::at(folio.clone(), entry.index))?;
+            folios.add(folio.clone(), entry.index)?;
         }
+        folios.flush()?;
         let (nr_folios, array) = folios.describe();
         *ser = MemfdSer {
             nr_folios,

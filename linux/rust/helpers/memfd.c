@@ -35,11 +35,6 @@ __rust_helper struct folio *rust_helper_pfn_folio(unsigned long pfn)
 	return pfn_folio(pfn);
 }
 
-__rust_helper struct page *rust_helper_pfn_to_page(unsigned long pfn)
-{
-	return pfn_to_page(pfn);
-}
-
 __rust_helper bool rust_helper_pfns_share_node(unsigned long first, unsigned long last)
 {
 	return pfn_to_nid(first) == pfn_to_nid(last);
@@ -55,37 +50,46 @@ __rust_helper unsigned long rust_helper_folio_index(struct folio *folio)
 	return folio->index;
 }
 
-__rust_helper struct address_space *rust_helper_folio_mapping(struct folio *folio)
-{
-	return READ_ONCE(folio->mapping);
-}
-
-__rust_helper bool rust_helper_folio_is_longterm_pinnable(struct folio *folio)
-{
-	return folio_is_longterm_pinnable(folio);
-}
-
-__rust_helper bool rust_helper_folio_test_uptodate(struct folio *folio)
-{
-	return folio_test_uptodate(folio);
-}
-
-__rust_helper bool rust_helper_folio_contain_hwpoisoned_page(struct folio *folio)
-{
-	return folio_contain_hwpoisoned_page(folio);
-}
-
 __rust_helper void rust_helper_folio_mark_uptodate(struct folio *folio)
 {
 	folio_mark_uptodate(folio);
 }
 
-/* Fallocated pages hold what their last owner left until somebody uses them. */
 __rust_helper void rust_helper_folio_zero(struct folio *folio)
 {
 	folio_zero_range(folio, 0, folio_size(folio));
 	flush_dcache_folio(folio);
-	folio_mark_uptodate(folio);
+}
+
+/*
+ * Makes sure that a referenced folio is part of @mapping, or returns -EAGAIN. From then on it stays:
+ * who takes a folio out locks it, and then looks for references. -EXDEV: it lies where it cannot stay
+ * for long; that is so for all of a block, and @block is the last one that was found to be good.
+ */
+__rust_helper int rust_helper_folio_settle(struct folio *folio, struct address_space *mapping,
+					   unsigned long *block)
+{
+	unsigned long here = folio_pfn(folio) >> pageblock_order;
+	int err = 0;
+
+	if (here != *block) {
+		if (!folio_is_longterm_pinnable(folio))
+			return -EXDEV;
+		*block = here;
+	}
+	folio_lock(folio);
+	if (folio->mapping != mapping) {
+		err = -EAGAIN;
+	} else if (folio_contain_hwpoisoned_page(folio)) {
+		err = -EHWPOISON;
+	} else if (!folio_test_uptodate(folio)) {
+		/* Fallocated pages hold what their last owner left until somebody uses them. */
+		rust_helper_folio_zero(folio);
+		folio_mark_uptodate(folio);
+	}
+	folio_unlock(folio);
+
+	return err;
 }
 
 __rust_helper void rust_helper_folio_get(struct folio *folio)
@@ -96,11 +100,6 @@ __rust_helper void rust_helper_folio_get(struct folio *folio)
 __rust_helper void rust_helper_folio_put(struct folio *folio)
 {
 	folio_put(folio);
-}
-
-__rust_helper void rust_helper_folio_lock(struct folio *folio)
-{
-	folio_lock(folio);
 }
 
 __rust_helper void rust_helper_folio_unlock(struct folio *folio)

@@ -31,36 +31,54 @@ impl Folio {
     /// # Safety
     ///
     /// The caller owns a reference to the folio, and gives it away.
+    #[inline]
     pub unsafe fn from_raw(folio: NonNull<bindings::folio>) -> Self {
         // INVARIANT: The caller's promise.
         Self(folio)
     }
 
+    #[inline]
     pub(crate) fn as_ptr(&self) -> *mut bindings::folio {
         self.0.as_ptr()
     }
 
     /// The number of the first page.
+    #[inline]
     pub fn pfn(&self) -> u64 {
         // SAFETY: By the type invariant the folio is there.
         unsafe { bindings::folio_pfn(self.as_ptr()) as u64 }
     }
 
     /// The binary logarithm of the number of pages.
+    #[inline]
     pub fn order(&self) -> u32 {
         // SAFETY: By the type invariant the folio is there, and cannot be split.
         unsafe { bindings::folio_order(self.as_ptr()) }
     }
 
     /// The number of pages.
+    #[inline]
     pub fn nr_pages(&self) -> u64 {
         1 << self.order()
     }
 
     /// The place in the file, in pages. It means something while the folio is part of one.
+    #[inline]
     pub fn index(&self) -> u64 {
         // SAFETY: By the type invariant the folio is there.
         unsafe { bindings::folio_index(self.as_ptr()) as u64 }
+    }
+
+    /// Gives the reference away; [`put_folios`] takes it back.
+    #[inline]
+    pub fn into_pfn(self) -> u64 {
+        ManuallyDrop::new(self).pfn()
+    }
+
+    /// Overwrites all bytes with zeroes.
+    pub fn zero(&mut self) {
+        // SAFETY: By the type invariant the folio is there.
+        unsafe { bindings::folio_zero(self.as_ptr()) };
     }
 }
 
@@ -74,143 +92,34 @@ impl Clone for Folio {
 }
 
 impl Drop for Folio {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: By the type invariant the reference is ours.
         unsafe { bindings::folio_put(self.as_ptr()) };
     }
 }
 
-/// Pages that are neighbours both in memory and in a file, with a reference to each of their folios.
+/// Whether all of these pages, the first of which is `pfn`, are on one node: KHO keeps extents on one.
 ///
-/// # Invariants
-///
-/// The pages are those of whole folios, of each of which this value owns a reference.
-pub struct FolioRun {
-    pfn: u64,
-    index: u64,
-    pages: u64,
+/// There has to be memory at both ends, as there is where folios are; elsewhere the answer is
+/// meaningless.
+pub fn pages_share_node(pfn: u64, pages: u64) -> bool {
+    // SAFETY: It looks for the node of a page's section, if there is one.
+    unsafe { bindings::pfns_share_node(pfn as usize, (pfn + pages - 1) as usize) }
 }
 
-impl FolioRun {
-    /// A run of one folio, which is part of a file.
-    pub fn new(folio: Folio) -> Self {
-        let index = folio.index();
-        Self::at(folio, index)
-    }
-
-    /// A run of one folio, which is to be at this place of a file, in pages.
-    pub fn at(folio: Folio, index: u64) -> Self {
-        let folio = ManuallyDrop::new(folio);
-        // INVARIANT: The reference is the folio's.
-        Self {
-            pfn: folio.pfn(),
-            index,
-            pages: folio.nr_pages(),
-        }
-    }
-
-    /// The number of the first page.
-    pub fn pfn(&self) -> u64 {
-        self.pfn
-    }
-
-    /// The place in the file, in pages.
-    pub fn index(&self) -> u64 {
-        self.index
-    }
-
-    /// The number of pages.
-    pub fn nr_pages(&self) -> u64 {
-        self.pages
-    }
-
-    /// Adds the folio that follows; gives one back that does not.
-    pub fn push(&mut self, folio: Folio) -> Result<(), Folio> {
-        if folio.pfn() != self.pfn + self.pages || folio.index() != self.index + self.pages {
-            return Err(folio);
-        }
-        self.pages += folio.nr_pages();
-        // INVARIANT: The reference is ours from now on.
-        core::mem::forget(folio);
-        Ok(())
-    }
-
-    /// The order of the largest block at the begin of the run that one folio could be: aligned in
-    /// memory and in the file, and no larger than the page cache allows.
-    ///
-    /// It never cuts a folio of the run in two, since each is such a block itself.
-    pub fn first_order(&self) -> u32 {
-        let aligned = (self.pfn | self.index).trailing_zeros();
-        let first = self.first_folio().order();
-        let mut order = aligned.min(self.pages.ilog2()).min(max_order()).max(first);
-        // KHO keeps extents on one node.
-        while order > first && !self.shares_node(1 << order) {
-            order -= 1;
-        }
-        order
-    }
-
-    fn shares_node(&self, pages: u64) -> bool {
-        let last = self.pfn + pages - 1;
-        // SAFETY: By the type invariant both pages are there.
-        unsafe { bindings::pfns_share_node(self.pfn as usize, last as usize) }
-    }
-
-    fn first_folio(&self) -> ManuallyDrop<Folio> {
-        // SAFETY: By the type invariant the page begins a folio; its reference stays with the run.
-        ManuallyDrop::new(unsafe { folio_at(self.pfn) })
-    }
-
-    /// Takes the block of [`first_order`](Self::first_order) off the run; `None` if it is all of it.
-    pub fn split_first(&mut self) -> Option<Self> {
-        let pages = 1 << self.first_order();
-        if pages == self.pages {
-            return None;
-        }
-        // INVARIANT: Each folio is in one of the two.
-        let first = Self { pages, ..*self };
-        self.pfn += pages;
-        self.index += pages;
-        self.pages -= pages;
-        Some(first)
-    }
-
-    /// Forgets the references; [`from_parts`](Self::from_parts) finds them again.
-    pub fn into_parts(self) -> (u64, u64, u64) {
-        let this = ManuallyDrop::new(self);
-        (this.pfn, this.index, this.pages)
-    }
-
-    /// Undoes [`into_parts`](Self::into_parts).
-    ///
-    /// # Safety
-    ///
-    /// They have to be parts of a run, and to be used once.
-    pub unsafe fn from_parts((pfn, index, pages): (u64, u64, u64)) -> Self {
-        // INVARIANT: The caller's promise.
-        Self { pfn, index, pages }
-    }
-}
-
-/// The folio that begins at a page.
+/// Gives back a reference to each folio in a range of pages.
 ///
 /// # Safety
 ///
-/// A folio has to begin there, and a reference to it has to be the caller's to give away.
-unsafe fn folio_at(pfn: u64) -> Folio {
-    // SAFETY: The caller promises that the page is there.
-    let folio = unsafe { bindings::pfn_folio(pfn as usize) };
-    // SAFETY: It is not null, since the page is there; the reference is the caller's.
-    unsafe { Folio::from_raw(NonNull::new_unchecked(folio)) }
-}
-
-impl Drop for FolioRun {
-    fn drop(&mut self) {
-        let end = self.pfn + self.pages;
-        while self.pfn < end {
-            // SAFETY: By the type invariant a folio begins here, and the reference is ours.
-            let folio = unsafe { folio_at(self.pfn) };
-            self.pfn += folio.nr_pages();
-        }
+/// The range has to consist of whole folios, and the references to be the caller's.
+pub unsafe fn put_folios(pfn: u64, pages: u64) {
+    let mut at = pfn;
+    while at < pfn + pages {
+        // SAFETY: A folio begins here, as the caller promises.
+        let folio = unsafe { bindings::pfn_folio(at as usize) };
+        // SAFETY: It is not null, and the reference is the caller's.
+        let folio = unsafe { Folio::from_raw(NonNull::new_unchecked(folio)) };
+        at += folio.nr_pages();
     }
 }

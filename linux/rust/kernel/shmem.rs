@@ -56,6 +56,7 @@ impl<'a> Shmem<'a> {
         self.inode.as_ptr() as usize
     }
 
+    #[inline]
     fn inode(&self) -> *mut bindings::inode {
         self.inode.as_ptr()
     }
@@ -144,11 +145,12 @@ impl<'a> Shmem<'a> {
         while !range.is_empty() {
             yield_killable()?;
             let mut batch = Batch::find(self, &mut range);
+            let mut block = usize::MAX;
             if batch.is_empty() {
                 break;
             }
             while let Some((index, entry)) = batch.next() {
-                let placed = entry.and_then(|folio| self.place(folio, index));
+                let placed = entry.and_then(|folio| self.place(folio, index, &mut block));
                 match placed {
                     Ok(folio) => visit(folio)?,
                     Err(Unplaced::Swapped) => {
@@ -179,30 +181,23 @@ impl<'a> Shmem<'a> {
     }
 
     /// Makes sure that the folio found at `index` stays part of the file, in its place, with contents.
-    fn place(&self, folio: Folio, index: u64) -> Result<Folio, Unplaced> {
+    /// `block` is the last block of pages where that was so.
+    #[inline]
+    fn place(&self, folio: Folio, index: u64, block: &mut usize) -> Result<Folio, Unplaced> {
         let raw = folio.as_ptr();
-        // SAFETY: The folio is referenced.
-        if !unsafe { bindings::folio_is_longterm_pinnable(raw) } {
-            drop(folio);
-            return self.migrate(index);
+        // SAFETY: The folio is referenced; the inode is there.
+        let settled = unsafe { bindings::folio_settle(raw, (*self.inode()).i_mapping, block) };
+        if settled == 0 {
+            return Ok(folio);
         }
-        // SAFETY: The folio is referenced, and unlocked below. The mapping is only compared.
-        unsafe {
-            bindings::folio_lock(raw);
-            let here = bindings::folio_mapping(raw) == (*self.inode()).i_mapping;
-            let poisoned = bindings::folio_contain_hwpoisoned_page(raw);
-            if here && !poisoned && !bindings::folio_test_uptodate(raw) {
-                bindings::folio_zero(raw);
+        match Error::from_errno(settled) {
+            err if err == EXDEV => {
+                drop(folio);
+                self.migrate(index)
             }
-            bindings::folio_unlock(raw);
-            match (here, poisoned) {
-                // It was on its way to swap before we had the reference.
-                (false, _) => Err(Unplaced::Gone),
-                (true, true) => Err(Unplaced::Failed(Error::from_errno(
-                    -(bindings::EHWPOISON as i32),
-                ))),
-                (true, false) => Ok(folio),
-            }
+            // It was on its way to swap before we had the reference.
+            err if err == EAGAIN => Err(Unplaced::Gone),
+            err => Err(Unplaced::Failed(err)),
         }
     }
 
@@ -239,7 +234,7 @@ impl<'a> Shmem<'a> {
         };
         // SAFETY: The pin is that of the call above.
         unsafe { bindings::unpin_folio(pinned) };
-        self.place(folio, index)
+        self.place(folio, index, &mut { usize::MAX })
     }
 }
 
@@ -282,10 +277,12 @@ impl Batch {
         this
     }
 
+    #[inline]
     fn is_empty(&self) -> bool {
         self.raw.nr == 0
     }
 
+    #[inline]
     fn next(&mut self) -> Option<(u64, Result<Folio, Unplaced>)> {
         if self.next == usize::from(self.raw.nr) {
             return None;

@@ -3,72 +3,49 @@
 //! Extents of more than a page, and folios.
 
 use super::PhysAddr;
-use crate::{
-    bindings,
-    error::to_result,
-    folio::{Folio, FolioRun},
-    page::PAGE_SHIFT,
-    prelude::*,
-};
-use core::{mem::ManuallyDrop, ops::Deref, ptr::NonNull};
+use crate::{bindings, error::to_result, folio::Folio, page::PAGE_SHIFT, prelude::*};
+use core::ptr::NonNull;
 
-/// A run of as many pages as a folio can have, preserved for the next kernel, which finds one folio
-/// there. Dropping it unpreserves the pages.
-///
-/// # Invariants
-///
-/// The run is one block: its [`FolioRun::first_order`] was all of it.
-pub struct PreservedRun(FolioRun);
+/// An extent as KHO takes it: the number of its first page, its order in the upper bits.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct RawExtent(u64);
 
-impl PreservedRun {
-    /// Preserves the run, which has to be one block; gives it back if that fails.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if it is not one block, `ENOMEM`.
-    pub fn new(run: FolioRun) -> Result<Self> {
-        if run.nr_pages() != 1 << run.first_order() {
-            return Err(EINVAL);
-        }
-        let (pfn, pages) = (run.pfn() as usize, run.nr_pages() as usize);
-        // SAFETY: The pages are there, and stay where they are while the run is.
-        to_result(unsafe { bindings::kho_preserve_pages(bindings::pfn_to_page(pfn), pages) })?;
-        Ok(Self(run))
-    }
+impl RawExtent {
+    const ORDER_SHIFT: u32 = 52;
 
-    /// Forgets that the run is preserved and referenced; [`from_parts`](Self::from_parts) finds it
-    /// again.
-    pub fn into_parts(self) -> (u64, u64, u64) {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: It is read once, and not dropped.
-        unsafe { core::ptr::read(&this.0) }.into_parts()
-    }
-
-    /// Undoes [`into_parts`](Self::into_parts).
-    ///
-    /// # Safety
-    ///
-    /// They have to be parts of a preserved run, and to be used once.
-    pub unsafe fn from_parts(parts: (u64, u64, u64)) -> Self {
-        // SAFETY: The caller's promise.
-        Self(unsafe { FolioRun::from_parts(parts) })
+    /// An extent of this order.
+    #[inline]
+    pub const fn new(pfn: u64, order: u8) -> Self {
+        Self(pfn | (order as u64) << Self::ORDER_SHIFT)
     }
 }
 
-impl Deref for PreservedRun {
-    type Target = FolioRun;
-
-    fn deref(&self) -> &FolioRun {
-        &self.0
-    }
+/// Preserves extents for the next kernel, which finds one folio in the place of each.
+///
+/// # Errors
+///
+/// `ENOMEM`: none of them is preserved then.
+///
+/// # Safety
+///
+/// Each has to be on one node, of folios that the caller has references of and keeps until it is
+/// unpreserved.
+pub unsafe fn preserve(extents: &[RawExtent]) -> Result {
+    // SAFETY: The caller's promise; a raw extent is a number.
+    to_result(unsafe {
+        bindings::kho_preserve_extents(extents.as_ptr().cast(), extents.len() as u32)
+    })
 }
 
-impl Drop for PreservedRun {
-    fn drop(&mut self) {
-        let (pfn, pages) = (self.pfn() as usize, self.nr_pages() as usize);
-        // SAFETY: These pages were preserved by one call.
-        unsafe { bindings::kho_unpreserve_pages(bindings::pfn_to_page(pfn), pages) };
-    }
+/// Undoes [`preserve`].
+///
+/// # Safety
+///
+/// The extents have to be preserved, by the caller.
+pub unsafe fn unpreserve(extents: &[RawExtent]) {
+    // SAFETY: The caller's promise; a raw extent is a number.
+    unsafe { bindings::kho_unpreserve_extents(extents.as_ptr().cast(), extents.len() as u32) };
 }
 
 /// Claims the folio that the previous kernel preserved at `pfn`, of an order up to `max_order`. A

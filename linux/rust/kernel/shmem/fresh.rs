@@ -71,14 +71,13 @@ impl NewShmem {
         })
     }
 
-    /// Makes the folio part of the file, and charges it to the calling task's group. What is not
-    /// `uptodate` is zeroed when somebody uses it.
+    /// Makes the folio part of the file, and charges it to the calling task's group.
     ///
     /// # Errors
     ///
     /// `ENOMEM`; `EINVAL` if a folio of its size cannot be there; `EEXIST` if there is one already.
     /// The folio is as it was then.
-    pub fn insert(&mut self, folio: &Folio, index: u64, uptodate: bool) -> Result {
+    pub fn insert(&mut self, folio: &Folio, index: u64) -> Result {
         if index % folio.nr_pages() != 0 || index > (i64::MAX as u64) >> PAGE_SHIFT {
             return Err(EINVAL);
         }
@@ -95,7 +94,7 @@ impl NewShmem {
                 }
                 to_result(inserted)
             });
-            if inserted.is_ok() && uptodate {
+            if inserted.is_ok() {
                 bindings::folio_mark_uptodate(raw);
                 bindings::folio_mark_dirty(raw);
             }
