@@ -156,6 +156,14 @@ impl Mutation {
     }
 }
 
+impl Mutation {
+    /// The files that it changes.
+    fn apply(&self) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+        let edit = [(self.path.clone(), self.diff.clone())];
+        patches::apply(&edit, repo::root(), &BTreeMap::new())
+    }
+}
+
 /// A copy of the checkout.
 #[derive(Debug)]
 struct Copy {
@@ -190,8 +198,7 @@ impl Copy {
 
     /// The models that do not notice the mutation.
     fn survivors(&self, mutation: &Mutation) -> Result<Vec<String>> {
-        let edit = [(mutation.path.clone(), mutation.diff.clone())];
-        let changed = patches::apply(&edit, repo::root(), &BTreeMap::new())?;
+        let changed = mutation.apply()?;
         for (path, content) in &changed {
             self.write(path, content)?;
         }
@@ -233,5 +240,19 @@ impl Copy {
                 .current_dir(&self.tree)
         })
         .with_context(|| format!("the mutation {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four of them did not, for an hour, and only the next long run would have said so.
+    #[test]
+    fn every_mutation_applies() {
+        for mutation in Mutation::all().unwrap() {
+            let changed = mutation.apply();
+            assert!(!changed.unwrap().is_empty(), "{}", mutation.name);
+        }
     }
 }
