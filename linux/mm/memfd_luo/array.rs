@@ -32,17 +32,17 @@ impl OutgoingArray {
         self.len
     }
 
-    /// Makes room for one more entry, so that [`push`](Self::push) cannot fail.
+    /// Makes room for so many entries more, so that [`push`](Self::push) cannot fail.
     ///
     /// # Errors
     ///
     /// `ENOMEM`; `ENOSPC` beyond what the format can describe.
     #[inline]
-    pub(crate) fn reserve(&mut self) -> Result {
-        if self.len < self.pages.len() * FOLIOS_PER_PAGE {
-            return Ok(());
+    pub(crate) fn reserve(&mut self, more: usize) -> Result {
+        while self.pages.len() * FOLIOS_PER_PAGE < self.len + more {
+            self.grow()?;
         }
-        self.grow()
+        Ok(())
     }
 
     #[cold]
@@ -71,14 +71,17 @@ impl OutgoingArray {
         Ok(())
     }
 
-    /// Adds an entry, for which there is room.
+    /// Adds an entry.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if [`reserve`](Self::reserve) has not made room for it.
     #[inline]
-    pub(crate) fn push(&mut self, entry: FolioSer) {
+    pub(crate) fn push(&mut self, entry: FolioSer) -> Result {
         let (page, slot) = (self.len / FOLIOS_PER_PAGE, self.len % FOLIOS_PER_PAGE);
-        if let Some(page) = self.pages.get_mut(page) {
-            page.0[slot] = entry;
-            self.len += 1;
-        }
+        self.pages.get_mut(page).ok_or(ENOSPC)?.0[slot] = entry;
+        self.len += 1;
+        Ok(())
     }
 
     /// The entry `index`.

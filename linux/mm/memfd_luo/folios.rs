@@ -117,9 +117,7 @@ impl PreservedFolios {
 
     /// Preserves the first `count` blocks that are pending.
     fn preserve(&mut self, count: usize) -> Result {
-        for _ in 0..count {
-            self.array.reserve()?;
-        }
+        self.array.reserve(count)?;
         self.orders.reserve(count, GFP_KERNEL)?;
         let mut extents = [RawExtent::new(0, 0); PENDING];
         let blocks = &self.pending[..count];
@@ -131,7 +129,7 @@ impl PreservedFolios {
         unsafe { preserve(&extents[..count]) }?;
         for block in blocks {
             // INVARIANT: The block goes from one list to the other.
-            self.array.push(FolioSer::new(block.pfn, block.index));
+            self.array.push(FolioSer::new(block.pfn, block.index))?;
             self.orders.push(block.order, GFP_KERNEL)?;
         }
         self.pending.copy_within(count..self.nr_pending, 0);
