@@ -223,3 +223,44 @@ fn objects_of_flbs() {
     ];
     countdown("FLBs", &before, &scenario.concat());
 }
+
+#[test]
+fn sessions_passed_on_by_a_kernel_that_does_not_retrieve_them() {
+    let before = [
+        make(0, 0),
+        make(1, 0),
+        create(0),
+        preserve(0, 0, 0),
+        preserve(0, 1, 1),
+        create(1),
+        KEXEC,
+    ];
+    let take_over = Op::Borrow {
+        direction: Incoming,
+        flb: Flb(0),
+    };
+    let scenario = [
+        // Refused: what the FLB has kept would be lost.
+        KEXEC,
+        take_over,
+        make(0, 1),
+        create(2),
+        preserve(2, 0, 0),
+        KEXEC,
+        take_over,
+        retrieve(2),
+        finish(2),
+        create(0),
+        // Refused: two sessions have the same name.
+        KEXEC,
+        close(Outgoing, 0),
+        KEXEC,
+        retrieve(0),
+        retrieve_file(0, 1),
+        retrieve_file(0, 0),
+        finish(0),
+        retrieve(1),
+        finish(1),
+    ];
+    countdown("passed on", &before, &scenario);
+}

@@ -98,6 +98,12 @@ impl Handler {
             Self(_) => &Flb::ALL,
         }
     }
+
+    /// Whether it passes files that nobody has retrieved on to the next kernel.
+    #[must_use]
+    pub const fn passes_on(self) -> bool {
+        self.0 == 0
+    }
 }
 
 impl Flb {

@@ -49,6 +49,8 @@ pub enum Callback {
     Preserve(Handler),
     /// A handler's `freeze`.
     Freeze(Handler),
+    /// A handler's `carry`.
+    Carry(Handler),
     /// A handler's `retrieve`.
     Retrieve(Handler),
     /// A handler's `can_finish`.

@@ -43,8 +43,6 @@ pub struct Oracle {
     descriptors: BTreeMap<(Process, File), Memfd>,
     loaded: BTreeSet<Handler>,
     refusing: BTreeSet<Callback>,
-    /// Whether handlers pass on what nobody has retrieved.
-    passes_on: bool,
     /// Pages of files that could not be retrieved and are finished.
     nr_lost_pages: usize,
     nr_made: u32,
@@ -68,7 +66,6 @@ impl Oracle {
                 .filter(|it| modules.contain(*it))
                 .collect(),
             refusing: BTreeSet::new(),
-            passes_on: false,
             nr_lost_pages: 0,
             nr_made: 0,
         }
@@ -353,7 +350,6 @@ impl Oracle {
         if image == Image::WithHandover {
             self.is_live_updated = true;
             self.flbs = Flb::ALL.map(|it| FlbLife::restored(old.nr_files_of(it)));
-            self.passes_on = old.passes_on;
             self.incoming = old.unfinished().map(Incoming::passed_on).collect();
             let outgoing = old.outgoing.into_iter().map(Incoming::restored);
             self.incoming.extend(outgoing);

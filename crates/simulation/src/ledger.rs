@@ -68,6 +68,8 @@ impl Refusals {
 enum Stage {
     Preserved,
     Frozen,
+    /// Handed over and passed on, without having been retrieved.
+    Carried,
     HandedOver,
     Retrieved,
     Failed,
@@ -101,9 +103,11 @@ impl FileLedger {
 
     /// The next kernel runs.
     pub fn jump(&self, image: Image) {
+        self.memfd.rebooted();
         let mut handles = self.handles.lock().unwrap();
         for stage in handles.values_mut() {
-            assert_eq!(*stage, Stage::Frozen, "left behind by the jump");
+            let is_taken = matches!(*stage, Stage::Frozen | Stage::Carried);
+            assert!(is_taken, "left behind by the jump: {stage:?}");
             assert_eq!(image, Image::WithHandover, "lost by the jump");
             *stage = Stage::HandedOver;
         }
@@ -197,6 +201,22 @@ impl FileOps for FileLedger {
         let file = self.memfd.retrieve(data);
         host::fail_allocation(armed);
         file
+    }
+
+    fn carry(&self, data: u64) -> Result<u64> {
+        if !self.handler.passes_on() {
+            return Err(EBUSY);
+        }
+        self.refusals.call(Callback::Carry(self.handler))?;
+        let carried = self.memfd.carry(data)?;
+        assert_eq!(carried, data);
+        self.step(data, Stage::HandedOver, Some(Stage::Carried));
+        Ok(carried)
+    }
+
+    fn uncarry(&self, data: u64) {
+        self.step(data, Stage::Carried, Some(Stage::HandedOver));
+        self.memfd.uncarry(data);
     }
 
     fn can_finish(&self, _: u64, _: Retrieval<'_>) -> bool {

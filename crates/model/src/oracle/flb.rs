@@ -50,10 +50,20 @@ impl Oracle {
         &mut self.flbs[usize::from(flb.0)]
     }
 
-    /// How many preserved files depend on it.
+    /// How many files depend on it that are preserved or passed on.
     pub(super) fn nr_files_of(&self, flb: Flb) -> usize {
         let memfds = self.outgoing.iter().flat_map(Outgoing::memfds);
-        memfds.filter(|it| flb.is_linked_to(it.handler)).count()
+        let passed_on = self.passed_on().flat_map(super::Incoming::memfds);
+        memfds
+            .chain(passed_on)
+            .filter(|it| flb.is_linked_to(it.handler))
+            .count()
+    }
+
+    /// Whether what the previous kernel kept of it was not taken over.
+    pub(super) fn waits(&self, flb: Flb) -> bool {
+        let incoming = self.flbs[usize::from(flb.0)].incoming;
+        incoming.is_some_and(|it| matches!(it.stage, Stage::Waiting | Stage::Failed))
     }
 
     /// Whether it is preserved.

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use super::{Memfd, Oracle, Outgoing, outgoing::FILES_PER_BLOCK};
 use crate::{
-    Answer, Callback, Direction, Errno, File, FileState, Handler, Name, Obstacle, Outcome, Process,
-    Session, SessionState, SessionView, Token,
+    Answer, Callback, Direction, Errno, File, FileState, Flb, Handler, Name, Obstacle, Outcome,
+    Process, Session, SessionState, SessionView, Token,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -99,9 +99,14 @@ impl Incoming {
             .map(|it| it.memfd)
     }
 
+    /// The blocks for its files.
+    pub(super) fn nr_blocks(&self) -> usize {
+        self.files.len().div_ceil(FILES_PER_BLOCK)
+    }
+
     pub(super) fn nr_pages(&self) -> usize {
         let files: usize = self.files.iter().map(IncomingFile::nr_pages).sum();
-        self.files.len().div_ceil(FILES_PER_BLOCK) + files
+        self.nr_blocks() + files
     }
 }
 
@@ -141,33 +146,42 @@ impl Oracle {
         self.incoming.iter().filter(|it| !it.is_finished)
     }
 
-    /// From now on handlers pass on what nobody has retrieved.
-    #[must_use]
-    pub fn passing_on(self) -> Self {
-        Self {
-            passes_on: true,
-            ..self
-        }
+    /// The sessions that are the next kernel's now, though another kernel had made them.
+    pub(super) fn passed_on(&self) -> impl Iterator<Item = &Incoming> {
+        let is_handed_over = self.handed_over.is_some();
+        self.unfinished().filter(move |_| is_handed_over)
     }
 
     /// Passes the sessions that nobody has on to the next kernel, with their files, if their handlers do the same.
     pub(super) fn pass_on(&mut self) -> Result<(), Errno> {
-        let (loaded, passes_on) = (self.loaded.clone(), self.passes_on);
-        let outgoing: BTreeSet<_> = self.outgoing.iter().map(|it| it.name).collect();
+        let loaded = self.loaded.clone();
         self.incoming.sort_by_key(|it| it.name);
+        // All are read before the first handler or FLB is asked.
         for session in self.incoming.iter_mut().filter(|it| !it.is_finished) {
-            let refused = session.holder.is_some()
-                || session.read(&loaded).is_err()
-                || session
-                    .files
-                    .iter()
-                    .any(|it| !passes_on || it.state != FileState::Waiting)
-                || outgoing.contains(&session.name);
-            if refused {
+            if session.holder.is_some() || session.read(&loaded).is_err() {
                 return Err(Errno::EBUSY);
             }
         }
-        Ok(())
+        match self.unfinished().all(|it| self.can_pass_on(it)) {
+            true => Ok(()),
+            false => Err(Errno::EBUSY),
+        }
+    }
+
+    fn can_pass_on(&self, session: &Incoming) -> bool {
+        let can_file = |file: &IncomingFile| {
+            let handler = file.memfd.handler;
+            let can_flb = |flb: &Flb| {
+                let callback = Callback::FlbPreserve(*flb);
+                !self.waits(*flb) && (self.is_kept(*flb) || self.call(callback).is_ok())
+            };
+            file.state == FileState::Waiting
+                && handler.passes_on()
+                && handler.flbs().iter().all(can_flb)
+                && self.call(Callback::Carry(handler)).is_ok()
+        };
+        let mut outgoing = self.outgoing.iter();
+        session.files.iter().all(can_file) && !outgoing.any(|it| it.name == session.name)
     }
 
     pub(super) fn retrieve_file(

@@ -37,19 +37,17 @@ impl Oracle {
         // The root for the next kernel with its page of FLBs, and the root of the previous one.
         let roots = 2 + usize::from(self.is_live_updated);
         let unread = self.nr_unread.div_ceil(outgoing::SESSIONS_PER_BLOCK);
-        let passed_on = match self.handed_over {
-            Some(_) => self.unfinished().count(),
-            None => 0,
-        };
-        let outgoing = self.outgoing.len() + passed_on;
+        let outgoing = self.outgoing.len() + self.passed_on().count();
         let outgoing = outgoing.div_ceil(outgoing::SESSIONS_PER_BLOCK);
         let outgoing_files: usize = self.outgoing.iter().map(Outgoing::nr_pages).sum();
+        let passed_on_files: usize = self.passed_on().map(Incoming::nr_blocks).sum();
         let incoming_files: usize = self.incoming.iter().map(Incoming::nr_pages).sum();
         let open = self.descriptors.values().copied();
         let open = open.chain(self.outgoing.iter().flat_map(Outgoing::memfds));
         let open = open.chain(self.incoming.iter().flat_map(Incoming::memfds_open));
         let open: BTreeMap<_, _> = open.map(|it| (it.number, it.nr_pages)).collect();
         let open: usize = open.values().sum();
-        roots + unread + outgoing + outgoing_files + incoming_files + open + self.nr_lost_pages
+        let files = outgoing_files + passed_on_files + incoming_files + open;
+        roots + unread + outgoing + files + self.nr_lost_pages
     }
 }

@@ -73,6 +73,7 @@ fn offered(op: Op) -> Option<Op> {
         Op::Refuse { callback } => match callback {
             Callback::Preserve(Handler(0))
             | Callback::Freeze(_)
+            | Callback::Carry(_)
             | Callback::Retrieve(Handler(0))
             | Callback::CanFinish(Handler(0))
             | Callback::FlbPreserve(Flb(0))

@@ -53,11 +53,33 @@ impl State {
         Ok(())
     }
 
+    /// Whether a kexec has to pass the session on.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it cannot, as somebody has the session.
+    fn is_to_be_carried(&self) -> Result<bool> {
+        match self.phase {
+            Phase::Available => Ok(true),
+            Phase::Offered | Phase::CheckedOut => Err(EBUSY),
+            Phase::Finished | Phase::Broken => Ok(false),
+        }
+    }
+
     /// Gives the session up, for this reason; the first reason stays.
     fn give_up(&mut self, fault: Error) {
         if self.step(Event::Break).is_ok() {
             self.fault = Some(fault);
         }
+    }
+}
+
+/// What a kexec is told of a session that cannot be passed on.
+fn cannot_be_carried(err: Error) -> Error {
+    if err == ENOMEM {
+        err
+    } else {
+        EBUSY
     }
 }
 
@@ -92,29 +114,38 @@ impl Session {
         Arc::pin_init(init, GFP_KERNEL)
     }
 
-    /// Passes the session on to the next kernel; `None` if there is nothing to pass on.
+    /// Reads what is to be passed on to the next kernel.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it cannot be passed on; those of [`IncomingFiles::carry`].
-    fn carry(&self, luo: &Luo) -> Result<Option<SessionSer>> {
+    /// `EBUSY` if somebody has the session or it cannot be read now; `ENOMEM`.
+    fn prepare_to_carry(&self, luo: &Luo) -> Result {
         let mut state = self.state.lock();
-        match state.phase {
-            Phase::Finished | Phase::Broken => return Ok(None),
-            Phase::Offered | Phase::CheckedOut => return Err(EBUSY),
-            Phase::Available => {}
+        if !state.is_to_be_carried()? {
+            return Ok(());
         }
-        let refused = |err| if err == ENOMEM { err } else { EBUSY };
         match state.files.restore(&luo.registry) {
             Err(err) if err == EINVAL => {
                 pr_err!("session '{}' is broken ({:?}) and leaked\n", self.name, err);
                 state.give_up(err);
-                return Ok(None);
+                Ok(())
             }
-            restored => restored.map_err(refused)?,
+            restored => restored.map_err(cannot_be_carried),
+        }
+    }
+
+    /// Passes the session on to the next kernel; `None` if there is nothing to pass on.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it cannot be passed on; `ENOMEM`.
+    fn carry(&self, luo: &Luo) -> Result<Option<SessionSer>> {
+        let mut state = self.state.lock();
+        if !state.is_to_be_carried()? {
+            return Ok(None);
         }
         let carried = state.files.carry(&luo.registry, &luo.incoming_flbs);
-        let set = carried.map_err(refused)?;
+        let set = carried.map_err(cannot_be_carried)?;
         Ok(Some(SessionSer {
             name: *self.name.bytes(),
             files_pa: set.head_pa,

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use luo_guest::proto::{LoadMethod, Op as GuestOp};
 use luo_model::{
-    Answer, Direction, Errno, File, Handler, Image, Modules, Name, Op, Oracle, Process, Session,
+    Answer, Direction, Errno, File, Flb, Handler, Image, Modules, Name, Op, Oracle, Process,
+    Session,
 };
 
 use super::{
@@ -33,7 +34,7 @@ pub(super) struct Player {
 impl Player {
     pub(super) fn power_on() -> Self {
         Self {
-            oracle: Oracle::power_on(Modules::All).passing_on(),
+            oracle: Oracle::power_on(Modules::All),
             device: None,
             sessions: BTreeMap::new(),
             files: BTreeSet::new(),
@@ -183,6 +184,11 @@ impl Player {
                 let modules = Modules::All;
                 let jumped = self.oracle.apply(Op::Jump { modules });
                 assert_eq!(jumped, Ok(Answer::Done));
+                // The FLBs of Linux's own test module, which all handlers have, ask for their objects at boot.
+                let _ = self.oracle.apply(Op::Borrow {
+                    direction: Direction::Incoming,
+                    flb: Flb(0),
+                });
                 self.actions.push(Action::Kexec(hop));
                 self.device = None;
                 self.sessions.clear();

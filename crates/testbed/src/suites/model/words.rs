@@ -25,7 +25,7 @@ pub(super) const ANSWERS: [(&str, &str); 5] = [
 pub(super) fn answer(callback: Callback) -> (&'static str, &'static str) {
     match callback {
         Callback::Preserve(_) => ("fail_preserve", "33"),
-        Callback::Freeze(_) => panic!("freezing is not refused here"),
+        Callback::Freeze(_) | Callback::Carry(_) => panic!("{callback:?} is not refused here"),
         Callback::Retrieve(_) => ("fail_retrieve", "33"),
         Callback::CanFinish(_) => ("can_finish", "N"),
         Callback::FlbPreserve(_) => ("fail_flb_preserve", "33"),

@@ -173,13 +173,15 @@ impl Table {
         luo: &Luo,
         outgoing: &outgoing::Table,
     ) -> Result<KVVec<SessionSer>> {
+        // All are read before the first handler or FLB is asked.
+        for session in self.by_name.values() {
+            let prepared = session.prepare_to_carry(luo);
+            prepared.inspect_err(|_| not_carried(session))?;
+        }
         let mut carried = KVVec::new();
         for session in self.by_name.values() {
             if let Err(err) = carry_one(session, luo, outgoing, &mut carried) {
-                pr_err!(
-                    "kexec refused: session '{}' of the previous kernel is not finished\n",
-                    session.name
-                );
+                not_carried(session);
                 self.uncarry();
                 return Err(err);
             }
@@ -210,6 +212,13 @@ impl Table {
         }
         self.by_name.values().try_for_each(|it| it.show(f))
     }
+}
+
+fn not_carried(session: &Session) {
+    pr_err!(
+        "kexec refused: session '{}' of the previous kernel is not finished\n",
+        session.name
+    );
 }
 
 fn carry_one(
