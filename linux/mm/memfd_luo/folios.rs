@@ -7,154 +7,62 @@ use crate::{
     array::OutgoingArray,
 };
 use kernel::{
-    folio::{max_order, pages_share_node, put_folios, Folio},
-    kho::extent::{preserve, unpreserve, RawExtent},
+    folio::{max_order, pages_share_node, put_folios, PlacedFolio},
+    kho::extent::{preserve, unpreserve, Extent},
     prelude::*,
     shmem::Shmem,
 };
 
-/// How many blocks wait until KHO gets half of them at once.
-const PENDING: usize = 64;
-
-/// Pages that are to be one folio: aligned in memory and in the file.
-#[derive(Clone, Copy)]
-struct Block {
-    pfn: u64,
-    index: u64,
-    order: u8,
-}
-
-impl Block {
-    const NONE: Self = Self {
-        pfn: 0,
-        index: 0,
-        order: 0,
-    };
-
-    /// Whether the two are halves of one block.
-    fn is_buddy(&self, next: &Self) -> bool {
-        let pages = 1 << self.order;
-        next.order == self.order
-            && next.pfn == self.pfn + pages
-            && next.index == self.index + pages
-            && (self.pfn | self.index) & pages == 0
-    }
-}
+/// How many blocks a [`Collector`] has room for; KHO gets half of them at once.
+const PENDING: usize = 32;
 
 /// The preserved folios of a file.
 ///
 /// # Invariants
 ///
 /// Each entry of the array, with the order of the same number, is a block that KHO has from this
-/// value. The first `nr_pending` of `pending` are blocks that follow. This value owns a reference to
-/// each folio in any of them.
+/// value, with a reference to each folio in it.
 pub(crate) struct PreservedFolios {
     array: OutgoingArray,
     /// The format does not need the orders, since KHO has them. This kernel does, to unpreserve.
     orders: KVVec<u8>,
-    pending: [Block; PENDING],
-    nr_pending: usize,
-    max_order: u8,
     pages: u64,
 }
 
 impl PreservedFolios {
     /// None yet.
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             array: OutgoingArray::new(),
             orders: KVVec::new(),
-            pending: [Block::NONE; PENDING],
-            nr_pending: 0,
-            max_order: max_order() as u8,
             pages: 0,
         }
     }
 
-    /// Adds a folio, and makes it one block with those before it where that is possible.
-    /// [`flush`](Self::flush) has to follow in the end.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    #[inline]
-    pub(crate) fn add(&mut self, folio: Folio, index: u64) -> Result {
-        if self.nr_pending == PENDING {
-            self.preserve(PENDING / 2)?;
+    /// Adds folios.
+    pub(crate) fn collect(&mut self) -> Collector<'_> {
+        Collector {
+            preserved: self,
+            extents: [Extent::FIRST; PENDING],
+            indices: [0; PENDING],
+            nr: 0,
+            max_order: max_order() as u8,
         }
-        let order = folio.order() as u8;
-        let mut block = Block {
-            pfn: folio.into_pfn(),
-            index,
-            order,
-        };
-        self.pages += 1 << order;
-        while let Some(at) = self.nr_pending.checked_sub(1) {
-            let before = self.pending[at];
-            if !before.is_buddy(&block) || order_is_last(&before, self.max_order) {
-                break;
-            }
-            block = Block {
-                order: before.order + 1,
-                ..before
-            };
-            self.nr_pending = at;
-        }
-        // INVARIANT: The reference is the block's from here on.
-        self.pending[self.nr_pending] = block;
-        self.nr_pending += 1;
-        Ok(())
     }
 
-    /// Preserves what was added.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn flush(&mut self) -> Result {
-        self.preserve(self.nr_pending)
-    }
-
-    /// Preserves the first `count` blocks that are pending.
-    fn preserve(&mut self, count: usize) -> Result {
-        self.array.reserve(count)?;
-        self.orders.reserve(count, GFP_KERNEL)?;
-        let mut extents = [RawExtent::new(0, 0); PENDING];
-        let blocks = &self.pending[..count];
-        for (extent, block) in extents.iter_mut().zip(blocks) {
-            *extent = RawExtent::new(block.pfn, block.order);
-        }
-        // SAFETY: By the type invariant they are ours, until they are unpreserved; none is larger than
-        // what lies on one node.
-        unsafe { preserve(&extents[..count]) }?;
-        for block in blocks {
-            // INVARIANT: The block goes from one list to the other.
-            self.array.push(FolioSer::new(block.pfn, block.index))?;
-            self.orders.push(block.order, GFP_KERNEL)?;
-        }
-        self.pending.copy_within(count..self.nr_pending, 0);
-        self.nr_pending -= count;
-        Ok(())
-    }
-
-    /// Gives up all entries but the first `len`, and what is pending.
+    /// Gives up all entries but the first `len`.
     pub(crate) fn truncate(&mut self, len: usize) {
-        for block in &self.pending[..self.nr_pending] {
-            self.pages -= 1 << block.order;
-            // SAFETY: By the type invariant the references are ours; the block is forgotten below.
-            unsafe { put_folios(block.pfn, 1 << block.order) };
-        }
-        self.nr_pending = 0;
         while self.array.len() > len {
             let (Some(entry), Some(order)) = (self.array.pop(), self.orders.pop()) else {
                 break;
             };
-            self.pages -= 1 << order;
+            let extent = Extent::new(entry.pfn(), order);
+            self.pages -= extent.nr_pages();
             // SAFETY: By the type invariant KHO has the block from us, and its references are ours. The
             // entry is gone.
             unsafe {
-                unpreserve(&[RawExtent::new(entry.pfn(), order)]);
-                put_folios(entry.pfn(), 1 << order);
+                unpreserve(&[extent]);
+                put_folios(extent);
             }
         }
     }
@@ -186,18 +94,19 @@ impl PreservedFolios {
         let known = self.array.len();
         let mut position = 0;
         let pages = file.size().div_ceil(PAGE_SIZE);
-        let added = file.for_each_folio(0..pages, |folio: Folio| {
+        let mut collector = self.collect();
+        let added = file.for_each_folio(0..pages, |folio| {
             let index = folio.index();
             while position < known {
-                match self.end_of(position) {
+                match collector.preserved.end_of(position) {
                     Some((_, end)) if end <= index => position += 1,
                     Some((start, _)) if start <= index => return Ok(()),
                     _ => break,
                 }
             }
-            self.add(folio, index)
+            collector.add(folio)
         });
-        let added = added.and_then(|()| self.flush());
+        let added = added.and_then(|()| collector.finish());
         if added.is_err() {
             self.truncate(known);
         }
@@ -205,13 +114,112 @@ impl PreservedFolios {
     }
 }
 
-/// Whether a block cannot grow any more.
-fn order_is_last(block: &Block, max_order: u8) -> bool {
-    block.order >= max_order || !pages_share_node(block.pfn, 2 << block.order)
-}
-
 impl Drop for PreservedFolios {
     fn drop(&mut self) {
         self.truncate(0);
+    }
+}
+
+/// Makes neighbours one block where that is possible, and preserves them, many at once.
+///
+/// What is not preserved when it is dropped is given back.
+///
+/// # Invariants
+///
+/// The first `nr` extents are blocks with a reference to each folio in them that is this value's.
+pub(crate) struct Collector<'a> {
+    preserved: &'a mut PreservedFolios,
+    extents: [Extent; PENDING],
+    indices: [u64; PENDING],
+    nr: usize,
+    max_order: u8,
+}
+
+impl Collector<'_> {
+    /// Adds a folio. [`finish`](Self::finish) has to follow in the end.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    #[inline]
+    pub(crate) fn add(&mut self, folio: PlacedFolio) -> Result {
+        if self.nr == PENDING {
+            self.preserve(PENDING / 2)?;
+        }
+        let index = folio.index();
+        let extent = folio.into_extent();
+        // INVARIANT: The reference is the block's from here on.
+        (self.extents[self.nr], self.indices[self.nr]) = (extent, index);
+        self.nr += 1;
+        // Only the second half of a larger block may complete one.
+        if extent.pfn() & index & extent.nr_pages() != 0 {
+            self.merge();
+        }
+        Ok(())
+    }
+
+    /// Makes the last two blocks one as long as they are halves of one: of the same order, in memory
+    /// as in the file, and where KHO and the page cache can have it.
+    fn merge(&mut self) {
+        while let Some(last) = self.nr.checked_sub(1).filter(|it| *it > 0) {
+            let (first, second) = (self.extents[last - 1], self.extents[last]);
+            let (order, pages) = (first.order(), first.nr_pages());
+            let are_halves = second.order() == order
+                && first.pfn() & pages == 0
+                && first.pfn() | pages == second.pfn()
+                && self.indices[last - 1] & pages == 0
+                && self.indices[last - 1] | pages == self.indices[last];
+            if !are_halves
+                || order >= self.max_order
+                || !pages_share_node(first.pfn(), second.pfn() + pages - 1)
+            {
+                break;
+            }
+            // INVARIANT: The new block has the folios of both.
+            self.extents[last - 1] = Extent::new(first.pfn(), order + 1);
+            self.nr = last;
+        }
+    }
+
+    /// Preserves what was added.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn finish(mut self) -> Result {
+        self.preserve(self.nr)
+    }
+
+    /// Preserves the first `count` blocks.
+    fn preserve(&mut self, count: usize) -> Result {
+        let PreservedFolios {
+            array,
+            orders,
+            pages,
+        } = &mut *self.preserved;
+        array.reserve(count)?;
+        orders.reserve(count, GFP_KERNEL)?;
+        // SAFETY: By the type invariant they are ours, until they are unpreserved; none is larger than
+        // what lies on one node.
+        unsafe { preserve(&self.extents[..count]) }?;
+        for (extent, index) in self.extents.iter().zip(&self.indices).take(count) {
+            // INVARIANT: The block goes from one list to the other.
+            array.push(FolioSer::new(extent.pfn(), *index))?;
+            orders.push_within_capacity(extent.order())?;
+            *pages += extent.nr_pages();
+        }
+        self.extents.copy_within(count..self.nr, 0);
+        self.indices.copy_within(count..self.nr, 0);
+        self.nr -= count;
+        Ok(())
+    }
+}
+
+impl Drop for Collector<'_> {
+    fn drop(&mut self) {
+        for extent in &self.extents[..self.nr] {
+            // SAFETY: By the type invariant the references are ours.
+            unsafe { put_folios(*extent) };
+        }
     }
 }

@@ -10,16 +10,16 @@ use crate::{
     outgoing::is_executable,
 };
 use kernel::{
-    folio::{max_order, Folio},
+    folio::{max_order, Folio, PlacedFolio},
     fs::File,
-    kho::{extent::claim_folio, PhysAddr, Preserved, Restored},
+    kho::{extent::claim_folios, PhysAddr, Preserved, Restored},
     prelude::*,
     shmem::{yield_killable, Attributes, NewShmem},
     sync::aref::ARef,
 };
 
-/// How often a long loop looks around.
-const STRIDE: usize = 256;
+/// How many folios are claimed or inserted at once; a word has a bit for each.
+const BATCH: usize = u64::BITS as usize;
 /// The largest size and position of a file.
 const MAX_SIZE: u64 = i64::MAX as u64;
 
@@ -91,26 +91,39 @@ impl Incoming {
     pub(crate) fn load(&mut self) -> Result {
         self.check()?;
         self.load_array()?;
-        let pages = self.ser.size.div_ceil(PAGE_SIZE);
         while (self.claimed as u64) < self.ser.nr_folios {
-            if self.claimed.is_multiple_of(STRIDE) {
-                yield_killable()?;
-            }
-            let entry = self.array.get(self.claimed).ok_or(EINVAL)?;
-            if entry.is_folio() {
-                if entry.has_unknown_flags() || entry.index >= pages {
-                    return Err(EINVAL);
-                }
-                self.folios.reserve(1, GFP_KERNEL)?;
-                let mut folio = claim_folio(entry.pfn(), max_order())?;
-                if !entry.is_uptodate() {
-                    folio.zero();
-                }
-                self.pages += folio.nr_pages();
-                self.folios.push(folio, GFP_KERNEL)?;
-            }
-            self.claimed += 1;
+            yield_killable()?;
+            self.claim_batch()?;
         }
+        Ok(())
+    }
+
+    /// Claims the folios of the next entries.
+    fn claim_batch(&mut self) -> Result {
+        let nr_pages = self.ser.size.div_ceil(PAGE_SIZE);
+        let end = (self.claimed + BATCH).min(self.ser.nr_folios as usize);
+        let (mut pfns, mut nr, mut not_uptodate) = ([0; BATCH], 0, 0_u64);
+        for at in self.claimed..end {
+            let entry = self.array.get(at).ok_or(EINVAL)?;
+            if !entry.is_folio() {
+                continue;
+            }
+            if entry.has_unknown_flags() || entry.index >= nr_pages {
+                return Err(EINVAL);
+            }
+            pfns[nr] = entry.pfn();
+            not_uptodate |= u64::from(!entry.is_uptodate()) << nr;
+            nr += 1;
+        }
+        let first = self.folios.len();
+        claim_folios(&pfns[..nr], max_order(), &mut self.folios)?;
+        for (nr, folio) in self.folios[first..].iter_mut().enumerate() {
+            if not_uptodate >> nr & 1 != 0 {
+                folio.zero();
+            }
+            self.pages += folio.nr_pages();
+        }
+        self.claimed = end;
         Ok(())
     }
 
@@ -136,15 +149,15 @@ impl Incoming {
             },
             self.pages,
         )?;
-        for (position, (folio, entry)) in self.entries().enumerate() {
-            let looked = if position.is_multiple_of(STRIDE) {
-                yield_killable()
-            } else {
-                Ok(())
-            };
-            let inserted = looked.and_then(|()| file.insert(folio, entry.index));
-            if let Err(err) = inserted {
-                file.abandon(self.folios[..position].iter());
+        let mut entries = self.entries();
+        for folios in self.folios.chunks(BATCH) {
+            let mut indices = [0; BATCH];
+            let indices = &mut indices[..folios.len()];
+            for (index, (_, entry)) in indices.iter_mut().zip(&mut entries) {
+                *index = entry.index;
+            }
+            if let Err(err) = yield_killable().and_then(|()| file.insert(folios, indices)) {
+                file.abandon(&self.folios);
                 return Err(err);
             }
         }
@@ -164,13 +177,14 @@ impl Incoming {
     pub(crate) fn carry(&mut self) -> Result<PhysAddr> {
         let mut ser: Preserved<MemfdSer> = Preserved::new()?;
         let mut folios = PreservedFolios::new();
+        let mut collector = folios.collect();
         for (position, (folio, entry)) in self.entries().enumerate() {
-            if position.is_multiple_of(STRIDE) {
+            if position.is_multiple_of(BATCH) {
                 yield_killable()?;
             }
-            folios.add(folio.clone(), entry.index)?;
+            collector.add(PlacedFolio::new(folio.clone(), entry.index))?;
         }
-        folios.flush()?;
+        collector.finish()?;
         let (nr_folios, array) = folios.describe();
         *ser = MemfdSer {
             nr_folios,
@@ -191,15 +205,11 @@ impl Incoming {
     pub(crate) fn discard(mut this: KBox<Self>) {
         let freed = this.check().and_then(|()| this.load_array());
         let freed = freed.and_then(|()| {
-            for at in this.claimed..this.ser.nr_folios as usize {
-                if at.is_multiple_of(STRIDE) {
-                    // It gives way, and that is all that counts here.
-                    let _ = yield_killable();
-                }
-                let entry = this.array.get(at).ok_or(EINVAL)?;
-                if entry.is_folio() {
-                    drop(claim_folio(entry.pfn(), max_order())?);
-                }
+            while (this.claimed as u64) < this.ser.nr_folios {
+                // It gives way, and that is all that counts here.
+                let _ = yield_killable();
+                this.claim_batch()?;
+                this.folios.clear();
             }
             Ok(())
         });

@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/jiffies.h>
+#include <linux/kexec_handover.h>
 #include <linux/memcontrol.h>
 #include <linux/memfd.h>
 #include <linux/pagemap.h>
@@ -45,37 +46,22 @@ __rust_helper unsigned int rust_helper_folio_order(struct folio *folio)
 	return folio_order(folio);
 }
 
-__rust_helper unsigned long rust_helper_folio_index(struct folio *folio)
-{
-	return folio->index;
-}
-
-__rust_helper void rust_helper_folio_mark_uptodate(struct folio *folio)
-{
-	folio_mark_uptodate(folio);
-}
-
 __rust_helper void rust_helper_folio_zero(struct folio *folio)
 {
 	folio_zero_range(folio, 0, folio_size(folio));
 	flush_dcache_folio(folio);
 }
 
-/*
- * Makes sure that a referenced folio is part of @mapping, or returns -EAGAIN. From then on it stays:
- * who takes a folio out locks it, and then looks for references. -EXDEV: it lies where it cannot stay
- * for long; that is so for all of a block, and @block is the last one that was found to be good.
- */
-__rust_helper int rust_helper_folio_settle(struct folio *folio, struct address_space *mapping,
-					   unsigned long *block)
+/* -EXDEV is true of all of a block of pages, and @good is the last one where it was not. */
+static int folio_settle(struct folio *folio, struct address_space *mapping, unsigned long *good)
 {
-	unsigned long here = folio_pfn(folio) >> pageblock_order;
+	unsigned long block = folio_pfn(folio) >> pageblock_order;
 	int err = 0;
 
-	if (here != *block) {
+	if (block != *good) {
 		if (!folio_is_longterm_pinnable(folio))
 			return -EXDEV;
-		*block = here;
+		*good = block;
 	}
 	folio_lock(folio);
 	if (folio->mapping != mapping) {
@@ -92,6 +78,42 @@ __rust_helper int rust_helper_folio_settle(struct folio *folio, struct address_s
 	return err;
 }
 
+/*
+ * Makes sure that the folios of a batch are part of @mapping, and with contents. From then on they
+ * stay: who takes a folio out locks it, and then looks for references. Of each, @extents becomes its
+ * pages and @indices its place. Returns how many have been settled, and in @err why the next is not:
+ * -ENOENT, it is in swap; -EXDEV, it lies where it cannot stay for long; -EAGAIN, it is not part of
+ * @mapping any more; -EHWPOISON.
+ */
+__rust_helper unsigned int rust_helper_folios_settle(struct folio_batch *fbatch,
+						     struct address_space *mapping,
+						     u64 *extents, pgoff_t *indices, int *err)
+{
+	unsigned long good = ULONG_MAX;
+	unsigned int i;
+
+	for (i = 0; i < folio_batch_count(fbatch); i++) {
+		struct folio *folio = fbatch->folios[i];
+
+		*err = xa_is_value(folio) ? -ENOENT : folio_settle(folio, mapping, &good);
+		if (*err)
+			break;
+		extents[i] = folio_pfn(folio) | (u64)folio_order(folio) << KHO_EXTENT_ORDER_SHIFT;
+		indices[i] = folio->index;
+	}
+
+	return i;
+}
+
+/* Gives back what is left of a batch. */
+__rust_helper void rust_helper_folio_batch_put(struct folio_batch *fbatch, unsigned int from)
+{
+	for (; from < folio_batch_count(fbatch); from++) {
+		if (!xa_is_value(fbatch->folios[from]))
+			folio_put(fbatch->folios[from]);
+	}
+}
+
 __rust_helper void rust_helper_folio_get(struct folio *folio)
 {
 	folio_get(folio);
@@ -102,29 +124,28 @@ __rust_helper void rust_helper_folio_put(struct folio *folio)
 	folio_put(folio);
 }
 
-__rust_helper void rust_helper_folio_unlock(struct folio *folio)
+/*
+ * Returns how many were charged, up to the first that the caller's group has no room for. Who is at
+ * the limit gets an error, and is not killed: the call can be repeated.
+ */
+__rust_helper unsigned int rust_helper_folios_charge(struct folio **folios, unsigned int nr)
 {
-	folio_unlock(folio);
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		if (mem_cgroup_charge(folios[i], NULL, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN))
+			break;
+	}
+
+	return i;
 }
 
-/* For a folio that nobody else can find: locked and swap-backed without atomic operations. */
-__rust_helper void rust_helper_folio_prepare_shmem(struct folio *folio)
+__rust_helper void rust_helper_folios_uncharge(struct folio **folios, unsigned int nr)
 {
-	__folio_set_locked(folio);
-	__folio_set_swapbacked(folio);
-	if (folio_test_large(folio))
-		folio_set_large_rmappable(folio);
-}
+	unsigned int i;
 
-/* Who is at the limit gets an error, and is not killed: the call can be repeated. */
-__rust_helper int rust_helper_mem_cgroup_charge_current(struct folio *folio)
-{
-	return mem_cgroup_charge(folio, NULL, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
-}
-
-__rust_helper void rust_helper_mem_cgroup_uncharge(struct folio *folio)
-{
-	mem_cgroup_uncharge(folio);
+	for (i = 0; i < nr; i++)
+		mem_cgroup_uncharge(folios[i]);
 }
 
 __rust_helper struct inode *rust_helper_shmem_file_inode(struct file *file)
@@ -203,11 +224,6 @@ __rust_helper unsigned int rust_helper_find_get_entries(struct address_space *ma
 	return find_get_entries(mapping, start, end, fbatch, indices);
 }
 
-__rust_helper bool rust_helper_xa_is_value(const void *entry)
-{
-	return xa_is_value(entry);
-}
-
 __rust_helper int rust_helper_shmem_swap_in(struct inode *inode, pgoff_t index)
 {
 	struct folio *folio = NULL;
@@ -229,13 +245,6 @@ __rust_helper int rust_helper_shmem_acct_blocks(struct inode *inode, long pages)
 __rust_helper void rust_helper_shmem_recalc(struct inode *inode, long alloced)
 {
 	shmem_recalc_inode(inode, alloced, 0);
-}
-
-__rust_helper int rust_helper_shmem_insert(struct folio *folio, struct inode *inode, pgoff_t index)
-{
-	struct address_space *mapping = inode->i_mapping;
-
-	return shmem_add_to_page_cache(folio, mapping, index, NULL, mapping_gfp_mask(mapping));
 }
 
 __rust_helper bool rust_helper_fatal_signal_pending_current(void)

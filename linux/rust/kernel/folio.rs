@@ -4,8 +4,8 @@
 //!
 //! C header: [`include/linux/mm_types.h`](srctree/include/linux/mm_types.h)
 
-use crate::bindings;
-use core::{mem::ManuallyDrop, ptr::NonNull};
+use crate::{bindings, kho::extent::Extent};
+use core::ptr::NonNull;
 
 /// The largest order that a folio of the page cache can have on this kernel.
 pub fn max_order() -> u32 {
@@ -18,6 +18,7 @@ pub fn max_order() -> u32 {
 /// # Invariants
 ///
 /// The pointer is to a folio of which this value owns a reference.
+#[repr(transparent)]
 pub struct Folio(NonNull<bindings::folio>);
 
 // SAFETY: A reference may be given back by any task.
@@ -62,19 +63,6 @@ impl Folio {
         1 << self.order()
     }
 
-    /// The place in the file, in pages. It means something while the folio is part of one.
-    #[inline]
-    pub fn index(&self) -> u64 {
-        // SAFETY: By the type invariant the folio is there.
-        unsafe { bindings::folio_index(self.as_ptr()) as u64 }
-    }
-
-    /// Gives the reference away; [`put_folios`] takes it back.
-    #[inline]
-    pub fn into_pfn(self) -> u64 {
-        ManuallyDrop::new(self).pfn()
-    }
-
     /// Overwrites all bytes with zeroes.
     pub fn zero(&mut self) {
         // SAFETY: By the type invariant the folio is there.
@@ -99,23 +87,73 @@ impl Drop for Folio {
     }
 }
 
-/// Whether all of these pages, the first of which is `pfn`, are on one node: KHO keeps extents on one.
-///
-/// There has to be memory at both ends, as there is where folios are; elsewhere the answer is
-/// meaningless.
-pub fn pages_share_node(pfn: u64, pages: u64) -> bool {
-    // SAFETY: It looks for the node of a page's section, if there is one.
-    unsafe { bindings::pfns_share_node(pfn as usize, (pfn + pages - 1) as usize) }
+/// A folio with its place in a file.
+pub struct PlacedFolio {
+    folio: Folio,
+    extent: Extent,
+    index: u64,
 }
 
-/// Gives back a reference to each folio in a range of pages.
+impl PlacedFolio {
+    /// The folio, at `index`.
+    pub fn new(folio: Folio, index: u64) -> Self {
+        Self {
+            extent: Extent::new(folio.pfn(), folio.order() as u8),
+            folio,
+            index,
+        }
+    }
+
+    /// Takes over a reference.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns a reference to the folio, which consists of the pages in `extent`, and gives it
+    /// away.
+    #[inline]
+    pub(crate) unsafe fn from_raw(
+        folio: NonNull<bindings::folio>,
+        extent: Extent,
+        index: u64,
+    ) -> Self {
+        Self {
+            // SAFETY: The caller's promise.
+            folio: unsafe { Folio::from_raw(folio) },
+            extent,
+            index,
+        }
+    }
+
+    /// The place, in pages.
+    #[inline]
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Gives the reference away; [`put_folios`] takes it back.
+    #[inline]
+    pub fn into_extent(self) -> Extent {
+        core::mem::forget(self.folio);
+        self.extent
+    }
+}
+
+/// Whether two pages are on one node: KHO keeps extents on one.
+///
+/// There has to be memory at both, as there is where folios are; elsewhere the answer is meaningless.
+pub fn pages_share_node(first: u64, last: u64) -> bool {
+    // SAFETY: It looks for the node of a page's section, if there is one.
+    unsafe { bindings::pfns_share_node(first as usize, last as usize) }
+}
+
+/// Gives back a reference to each folio in an extent.
 ///
 /// # Safety
 ///
-/// The range has to consist of whole folios, and the references to be the caller's.
-pub unsafe fn put_folios(pfn: u64, pages: u64) {
-    let mut at = pfn;
-    while at < pfn + pages {
+/// The extent has to consist of whole folios, and the references to be the caller's.
+pub unsafe fn put_folios(extent: Extent) {
+    let mut at = extent.pfn();
+    while at < extent.pfn() + extent.nr_pages() {
         // SAFETY: A folio begins here, as the caller promises.
         let folio = unsafe { bindings::pfn_folio(at as usize) };
         // SAFETY: It is not null, and the reference is the caller's.

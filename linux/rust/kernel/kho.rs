@@ -125,10 +125,14 @@ impl<T: FromBytes> Restored<T> {
     /// `EINVAL` if `addr` is not the address of exactly one preserved, unclaimed page.
     pub fn claim(addr: PhysAddr) -> Result<Self> {
         const { assert!(size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= PAGE_SIZE) };
-        // SAFETY: The call touches the page only once it has found that `addr` is online memory and
+        if addr.0 % PAGE_SIZE as u64 != 0 {
+            return Err(EINVAL);
+        }
+        let (pfn, mut folio) = (addr.0 / PAGE_SIZE as u64, core::ptr::null_mut());
+        // SAFETY: The call touches the page only once it has found that it is online memory and
         // carries KHO's mark, which it takes away, so that no later claim of the page succeeds.
-        let folio = unsafe { bindings::kho_claim_folio(addr.0, 0) };
-        if folio.is_null() {
+        let claimed = unsafe { bindings::kho_claim_folios(&pfn, 1, 0, &mut folio) };
+        if claimed == 0 {
             return Err(EINVAL);
         }
         // SAFETY: The folio was restored for us, and we have its only reference.

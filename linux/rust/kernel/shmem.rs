@@ -8,7 +8,10 @@ mod fresh;
 
 pub use self::fresh::{Attributes, NewShmem};
 
-use crate::{bindings, error::to_result, folio::Folio, fs::File, page::PAGE_SIZE, prelude::*};
+use crate::{
+    bindings, error::to_result, folio::PlacedFolio, fs::File, kho::extent::Extent, page::PAGE_SIZE,
+    prelude::*,
+};
 use core::{ops::Range, ptr::NonNull};
 
 /// The seals of a memfd, as `F_GET_SEALS` gives them.
@@ -140,30 +143,29 @@ impl<'a> Shmem<'a> {
     pub fn for_each_folio(
         &self,
         mut range: Range<u64>,
-        mut visit: impl FnMut(Folio) -> Result,
+        mut visit: impl FnMut(PlacedFolio) -> Result,
     ) -> Result {
+        let mut batch = Batch::new();
         while !range.is_empty() {
             yield_killable()?;
-            let mut batch = Batch::find(self, &mut range);
-            let mut block = usize::MAX;
+            batch.find(self, &mut range);
             if batch.is_empty() {
                 break;
             }
-            while let Some((index, entry)) = batch.next() {
-                let placed = entry.and_then(|folio| self.place(folio, index, &mut block));
-                match placed {
-                    Ok(folio) => visit(folio)?,
-                    Err(Unplaced::Swapped) => {
-                        self.swap_in(index)?;
-                        // This index again, and what is behind it: it may have moved meanwhile.
-                        range.start = index;
-                        break;
-                    }
-                    Err(Unplaced::Gone) => {
-                        range.start = index;
-                        break;
-                    }
-                    Err(Unplaced::Failed(err)) => return Err(err),
+            let settled = batch.settle(self);
+            while let Some(folio) = batch.next_settled() {
+                visit(folio)?;
+            }
+            if let Err((index, err)) = settled {
+                // This index again, and what is behind it: it may have moved meanwhile.
+                range.start = index;
+                batch.put();
+                match err {
+                    err if err == ENOENT => self.swap_in(index)?,
+                    err if err == EXDEV => self.migrate(index)?,
+                    // It was on its way to swap before we had the reference.
+                    err if err == EAGAIN => {}
+                    err => return Err(err),
                 }
             }
         }
@@ -180,88 +182,60 @@ impl<'a> Shmem<'a> {
         to_result(err)
     }
 
-    /// Makes sure that the folio found at `index` stays part of the file, in its place, with contents.
-    /// `block` is the last block of pages where that was so.
-    #[inline]
-    fn place(&self, folio: Folio, index: u64, block: &mut usize) -> Result<Folio, Unplaced> {
-        let raw = folio.as_ptr();
-        // SAFETY: The folio is referenced; the inode is there.
-        let settled = unsafe { bindings::folio_settle(raw, (*self.inode()).i_mapping, block) };
-        if settled == 0 {
-            return Ok(folio);
-        }
-        match Error::from_errno(settled) {
-            err if err == EXDEV => {
-                drop(folio);
-                self.migrate(index)
-            }
-            // It was on its way to swap before we had the reference.
-            err if err == EAGAIN => Err(Unplaced::Gone),
-            err => Err(Unplaced::Failed(err)),
-        }
-    }
-
     /// Has the folio at `index` moved to memory where it can stay.
-    fn migrate(&self, index: u64) -> Result<Folio, Unplaced> {
+    fn migrate(&self, index: u64) -> Result {
         let start = index * PAGE_SIZE as u64;
-        let mut pinned = core::ptr::null_mut();
-        let mut offset = 0;
         if start >= self.size() {
-            return Err(Unplaced::Gone);
+            return Ok(());
         }
-        let start = start as i64;
+        let (start, mut pinned, mut offset) = (start as i64, core::ptr::null_mut(), 0);
+        let file = self.file.as_ptr();
         // SAFETY: The file is there, and there is room for one folio.
-        let found = unsafe {
-            bindings::memfd_pin_folios(
-                self.file.as_ptr(),
-                start,
-                start,
-                &mut pinned,
-                1,
-                &mut offset,
-            )
-        };
+        let found =
+            unsafe { bindings::memfd_pin_folios(file, start, start, &mut pinned, 1, &mut offset) };
         if found < 0 {
-            return Err(Unplaced::Failed(Error::from_errno(found as i32)));
+            return Err(Error::from_errno(found as i32));
         }
-        let Some(raw) = NonNull::new(pinned) else {
-            return Err(Unplaced::Gone);
-        };
-        // SAFETY: The folio is pinned, so that a reference to it may be taken.
-        let folio = unsafe {
-            bindings::folio_get(pinned);
-            Folio::from_raw(raw)
-        };
-        // SAFETY: The pin is that of the call above.
-        unsafe { bindings::unpin_folio(pinned) };
-        self.place(folio, index, &mut { usize::MAX })
+        if found > 0 {
+            // SAFETY: The pin is that of the call above. The folio does not go back where it was.
+            unsafe { bindings::unpin_folio(pinned) };
+        }
+        Ok(())
     }
-}
-
-/// Why a folio cannot be visited.
-enum Unplaced {
-    /// It is in swap.
-    Swapped,
-    /// It is not part of the file any more; something else may stand there.
-    Gone,
-    Failed(Error),
 }
 
 /// Some entries of a file's page cache. Those that nobody has asked for are given back.
+///
+/// # Invariants
+///
+/// The entries from `next` on are folios with a reference that is this value's, or stand for what
+/// is in swap. The first `settled` are folios, and `extents` their pages.
 struct Batch {
     raw: bindings::folio_batch,
-    indices: [usize; bindings::FOLIO_BATCH_SIZE as usize],
+    extents: [u64; Self::SIZE],
+    indices: [usize; Self::SIZE],
     next: usize,
+    settled: usize,
 }
 
 impl Batch {
-    /// The first entries in `range`, whose start is moved behind them.
-    fn find(shmem: &Shmem<'_>, range: &mut Range<u64>) -> Self {
-        let mut this = Self {
+    const SIZE: usize = bindings::FOLIO_BATCH_SIZE as usize;
+
+    fn new() -> Self {
+        // INVARIANT: There is nothing.
+        Self {
             raw: pin_init::zeroed(),
-            indices: [0; bindings::FOLIO_BATCH_SIZE as usize],
+            extents: [0; Self::SIZE],
+            indices: [0; Self::SIZE],
             next: 0,
-        };
+            settled: 0,
+        }
+    }
+
+    /// Takes the first entries in `range`, whose start is moved behind them, in place of those that are
+    /// there.
+    fn find(&mut self, shmem: &Shmem<'_>, range: &mut Range<u64>) {
+        self.put();
         let mut start = range.start as usize;
         // SAFETY: The mapping is there while the file is. The batch has as many indices as folios.
         unsafe {
@@ -269,38 +243,68 @@ impl Batch {
                 (*shmem.inode()).i_mapping,
                 &mut start,
                 range.end as usize - 1,
-                &mut this.raw,
-                this.indices.as_mut_ptr(),
+                &mut self.raw,
+                self.indices.as_mut_ptr(),
             )
         };
+        // INVARIANT: The call has taken the references.
+        (self.next, self.settled) = (0, 0);
         range.start = start as u64;
-        this
     }
 
-    #[inline]
+    /// Makes sure that the folios stay part of the file, in their places, with contents.
+    ///
+    /// # Errors
+    ///
+    /// Of the first where it is not so, the index and the reason: `ENOENT`, it is in swap; `EXDEV`, it
+    /// lies where it cannot stay; `EAGAIN`, it is not part of the file any more; `EHWPOISON`.
+    fn settle(&mut self, shmem: &Shmem<'_>) -> Result<(), (u64, Error)> {
+        let mut err = 0;
+        // SAFETY: The entries are as the type invariant says; there are as many extents and indices. The
+        // inode is there.
+        let settled = unsafe {
+            bindings::folios_settle(
+                &mut self.raw,
+                (*shmem.inode()).i_mapping,
+                self.extents.as_mut_ptr(),
+                self.indices.as_mut_ptr(),
+                &mut err,
+            )
+        };
+        // INVARIANT: The call has found so many folios.
+        self.settled = settled as usize;
+        to_result(err).map_err(|err| (self.indices[self.settled] as u64, err))
+    }
+
     fn is_empty(&self) -> bool {
         self.raw.nr == 0
     }
 
     #[inline]
-    fn next(&mut self) -> Option<(u64, Result<Folio, Unplaced>)> {
-        if self.next == usize::from(self.raw.nr) {
+    fn next_settled(&mut self) -> Option<PlacedFolio> {
+        if self.next >= self.settled {
             return None;
         }
-        let entry = self.raw.folios[self.next];
-        let index = self.indices[self.next] as u64;
+        let at = self.next;
+        let folio = NonNull::new(self.raw.folios[at])?;
+        let (extent, index) = (Extent::from_raw(self.extents[at]), self.indices[at] as u64);
+        // INVARIANT: The reference is given away.
         self.next += 1;
-        // SAFETY: It only looks at the bits of the pointer.
-        let is_value = unsafe { bindings::xa_is_value(entry.cast()) };
-        let folio = NonNull::new(entry).filter(|_| !is_value);
-        // SAFETY: What is not a value is a folio, with a reference that the batch had.
-        let folio = folio.map(|it| unsafe { Folio::from_raw(it) });
-        Some((index, folio.ok_or(Unplaced::Swapped)))
+        // SAFETY: By the type invariant these are the folio, a reference to it and its pages.
+        Some(unsafe { PlacedFolio::from_raw(folio, extent, index) })
+    }
+
+    /// Gives back what is left.
+    fn put(&mut self) {
+        // SAFETY: By the type invariant the references are ours.
+        unsafe { bindings::folio_batch_put(&mut self.raw, self.next as u32) };
+        // INVARIANT: They are given back.
+        self.next = usize::from(self.raw.nr);
     }
 }
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        while self.next().is_some() {}
+        self.put();
     }
 }

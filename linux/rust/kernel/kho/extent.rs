@@ -2,22 +2,46 @@
 
 //! Extents of more than a page, and folios.
 
-use super::PhysAddr;
-use crate::{bindings, error::to_result, folio::Folio, page::PAGE_SHIFT, prelude::*};
-use core::ptr::NonNull;
+use crate::{bindings, error::to_result, folio::Folio, prelude::*};
 
-/// An extent as KHO takes it: the number of its first page, its order in the upper bits.
+/// Pages of a power of two in number, aligned to it, as KHO takes them.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub struct RawExtent(u64);
+pub struct Extent(u64);
 
-impl RawExtent {
-    const ORDER_SHIFT: u32 = 52;
+impl Extent {
+    const ORDER_SHIFT: u32 = bindings::KHO_EXTENT_ORDER_SHIFT;
+    /// The first page.
+    pub const FIRST: Self = Self::new(0, 0);
 
-    /// An extent of this order.
+    /// `2^order` pages from `pfn` on.
     #[inline]
     pub const fn new(pfn: u64, order: u8) -> Self {
         Self(pfn | (order as u64) << Self::ORDER_SHIFT)
+    }
+
+    /// An extent that C has written down.
+    #[inline]
+    pub(crate) const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// The number of the first page.
+    #[inline]
+    pub const fn pfn(self) -> u64 {
+        self.0 & ((1 << Self::ORDER_SHIFT) - 1)
+    }
+
+    /// The binary logarithm of the number of pages.
+    #[inline]
+    pub const fn order(self) -> u8 {
+        (self.0 >> Self::ORDER_SHIFT) as u8
+    }
+
+    /// The number of pages.
+    #[inline]
+    pub const fn nr_pages(self) -> u64 {
+        1 << self.order()
     }
 }
 
@@ -31,8 +55,8 @@ impl RawExtent {
 ///
 /// Each has to be on one node, of folios that the caller has references of and keeps until it is
 /// unpreserved.
-pub unsafe fn preserve(extents: &[RawExtent]) -> Result {
-    // SAFETY: The caller's promise; a raw extent is a number.
+pub unsafe fn preserve(extents: &[Extent]) -> Result {
+    // SAFETY: The caller's promise; an extent is a number.
     to_result(unsafe {
         bindings::kho_preserve_extents(extents.as_ptr().cast(), extents.len() as u32)
     })
@@ -43,23 +67,29 @@ pub unsafe fn preserve(extents: &[RawExtent]) -> Result {
 /// # Safety
 ///
 /// The extents have to be preserved, by the caller.
-pub unsafe fn unpreserve(extents: &[RawExtent]) {
-    // SAFETY: The caller's promise; a raw extent is a number.
+pub unsafe fn unpreserve(extents: &[Extent]) {
+    // SAFETY: The caller's promise; an extent is a number.
     unsafe { bindings::kho_unpreserve_extents(extents.as_ptr().cast(), extents.len() as u32) };
 }
 
-/// Claims the folio that the previous kernel preserved at `pfn`, of an order up to `max_order`. A
-/// folio can be claimed once.
+/// Claims the folios that the previous kernel preserved at `pfns`, of an order up to `max_order`, and
+/// adds them to `folios`. A folio can be claimed once.
 ///
 /// # Errors
 ///
-/// `EINVAL` if there is no such folio.
-pub fn claim_folio(pfn: u64, max_order: u32) -> Result<Folio> {
-    let addr = PhysAddr(pfn.checked_mul(1 << PAGE_SHIFT).ok_or(EINVAL)?);
-    // SAFETY: The call touches the page only once it has found that the address is online memory and
-    // carries KHO's mark, which it takes away, so that no later claim succeeds.
-    let folio = unsafe { bindings::kho_claim_folio(addr.0, max_order) };
-    let folio = NonNull::new(folio).ok_or(EINVAL)?;
-    // SAFETY: The folio was restored for us, and we have its only reference.
-    Ok(unsafe { Folio::from_raw(folio) })
+/// `ENOMEM`: none was claimed. `EINVAL` if there is no such folio; those before it were claimed.
+pub fn claim_folios(pfns: &[u64], max_order: u32, folios: &mut KVVec<Folio>) -> Result {
+    folios.reserve(pfns.len(), GFP_KERNEL)?;
+    let room = folios.spare_capacity_mut().as_mut_ptr();
+    // SAFETY: The call touches a page only once it has found that it is online memory and carries
+    // KHO's mark, which it takes away, so that no later claim succeeds. There is room for all folios.
+    let claimed = unsafe {
+        bindings::kho_claim_folios(pfns.as_ptr(), pfns.len() as u32, max_order, room.cast())
+    };
+    // SAFETY: So many are there now: a folio is a pointer to one, and we have its only reference.
+    unsafe { folios.inc_len(claimed as usize) };
+    if (claimed as usize) < pfns.len() {
+        return Err(EINVAL);
+    }
+    Ok(())
 }

@@ -8,7 +8,6 @@ use crate::{
     error::{from_err_ptr, to_result},
     folio::Folio,
     fs::File,
-    page::PAGE_SHIFT,
     prelude::*,
     sync::aref::ARef,
 };
@@ -37,6 +36,8 @@ pub struct NewShmem {
     file: Option<ARef<File>>,
     inode: NonNull<bindings::inode>,
     accounted: u64,
+    /// How many were inserted.
+    nr_folios: usize,
     _not_sync: PhantomData<*mut ()>,
 }
 
@@ -67,40 +68,39 @@ impl NewShmem {
             file: Some(file),
             inode,
             accounted: pages,
+            nr_folios: 0,
             _not_sync: PhantomData,
         })
     }
 
-    /// Makes the folio part of the file, and charges it to the calling task's group.
+    /// Makes folios part of the file, each at the index of the same number, and charges them to the
+    /// calling task's group.
     ///
     /// # Errors
     ///
     /// `ENOMEM`; `EINVAL` if a folio of its size cannot be there; `EEXIST` if there is one already.
-    /// The folio is as it was then.
-    pub fn insert(&mut self, folio: &Folio, index: u64) -> Result {
-        if index % folio.nr_pages() != 0 || index > (i64::MAX as u64) >> PAGE_SHIFT {
+    /// That folio and those behind it are as they were then.
+    pub fn insert(&mut self, folios: &[Folio], indices: &[u64]) -> Result {
+        if folios.len() != indices.len() {
             return Err(EINVAL);
         }
-        let raw = folio.as_ptr();
-        // SAFETY: Nobody else can find the folio. It is of an order that the page cache allows, and
-        // `index` is aligned to it.
-        unsafe {
-            bindings::folio_prepare_shmem(raw);
-            let charged = to_result(bindings::mem_cgroup_charge_current(raw));
-            let inserted = charged.and_then(|()| {
-                let inserted = bindings::shmem_insert(raw, self.inode.as_ptr(), index as usize);
-                if inserted != 0 {
-                    bindings::mem_cgroup_uncharge(raw);
-                }
-                to_result(inserted)
-            });
-            if inserted.is_ok() {
-                bindings::folio_mark_uptodate(raw);
-                bindings::folio_mark_dirty(raw);
-            }
-            bindings::folio_unlock(raw);
-            inserted
+        let (raw, nr) = (folios.as_ptr().cast_mut().cast(), folios.len() as u32);
+        let mut added = 0;
+        // SAFETY: There are `nr` pointers to folios, which nobody else can find, and places. The inode is
+        // there while the file is, and nobody else has it.
+        let (charged, result) = unsafe {
+            let (inode, places) = (self.inode.as_ptr(), indices.as_ptr());
+            let charged = bindings::folios_charge(raw, nr);
+            let result = bindings::shmem_add_folios(inode, raw, places, charged, &mut added);
+            bindings::folios_uncharge(raw.add(added as usize), charged - added);
+            (charged, result)
+        };
+        self.nr_folios += added as usize;
+        to_result(result)?;
+        if charged < nr {
+            return Err(ENOMEM);
         }
+        Ok(())
     }
 
     /// Ends it; gives the file. `folios` are those that were inserted.
@@ -114,13 +114,13 @@ impl NewShmem {
         self.file.take().ok_or(EINVAL)
     }
 
-    /// Takes everything out again: the folios are as they were before.
-    pub fn abandon<'a>(self, folios: impl Iterator<Item = &'a Folio>) {
+    /// Takes everything out again: the folios, the first of which were inserted, are as they were
+    /// before.
+    pub fn abandon(self, folios: &[Folio]) {
+        let nr = self.nr_folios.min(folios.len());
         drop(self);
-        for folio in folios {
-            // SAFETY: The folio is part of no file any more.
-            unsafe { bindings::mem_cgroup_uncharge(folio.as_ptr()) };
-        }
+        // SAFETY: There are so many pointers to folios that are part of no file any more.
+        unsafe { bindings::folios_uncharge(folios.as_ptr().cast_mut().cast(), nr as u32) };
     }
 }
 
