@@ -25,6 +25,9 @@ mod handler;
 mod incoming;
 #[path = "memfd_luo/outgoing.rs"]
 mod outgoing;
+#[cfg(CONFIG_LIVEUPDATE_MEMFD)]
+#[path = "memfd_luo/register.rs"]
+mod register;
 
 use kernel::error::Error;
 
@@ -34,4 +37,10 @@ const __LOG_PREFIX: &[u8] = b"memfd_luo\0";
 /// "Operation not supported". The `kernel` crate has no name for it.
 fn not_supported() -> Error {
     Error::from_errno(-95)
+}
+
+/// The handler, for programs that test it.
+#[cfg(not(CONFIG_LIVEUPDATE_MEMFD))]
+pub fn handler() -> impl kernel::liveupdate::ops::FileOps {
+    handler::Memfd
 }

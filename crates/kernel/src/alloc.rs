@@ -3,7 +3,10 @@
 //! Fallible allocation. [`host::fail_allocation`](crate::host::fail_allocation) makes it fail.
 
 use crate::host::machine;
-use core::ops::{Deref, DerefMut};
+use core::{
+    mem::MaybeUninit,
+    ops::{Deref, DerefMut},
+};
 
 /// How to allocate. Here there is one way.
 #[derive(Clone, Copy)]
@@ -16,6 +19,9 @@ pub const GFP_KERNEL: Flags = Flags(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocError;
 
+/// There is no room for this element.
+pub struct PushError<T>(pub T);
+
 /// Every allocation of the simulated kernel asks here first.
 pub(crate) fn try_alloc(_: Flags) -> Result<(), AllocError> {
     let succeeds = machine::current().failing_allocation.succeeds();
@@ -27,6 +33,22 @@ pub(crate) fn try_alloc(_: Flags) -> Result<(), AllocError> {
 pub struct KBox<T>(pub(crate) Box<T>);
 
 impl<T> KBox<T> {
+    /// Memory for a value.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    pub fn new_uninit(flags: Flags) -> Result<KBox<MaybeUninit<T>>, AllocError> {
+        try_alloc(flags)?;
+        Ok(KBox(Box::new_uninit()))
+    }
+
+    /// The value; its memory is freed.
+    #[must_use]
+    pub fn into_inner(this: Self) -> T {
+        *this.0
+    }
+
     /// Moves `value` there.
     ///
     /// # Errors
@@ -35,6 +57,28 @@ impl<T> KBox<T> {
     pub fn new(value: T, flags: Flags) -> Result<Self, AllocError> {
         try_alloc(flags)?;
         Ok(Self(Box::new(value)))
+    }
+}
+
+impl<T> KBox<MaybeUninit<T>> {
+    /// Moves `value` there.
+    #[must_use]
+    pub fn write(this: Self, value: T) -> KBox<T> {
+        KBox(Box::write(this.0, value))
+    }
+}
+
+impl<T> Deref for KBox<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for KBox<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
     }
 }
 
@@ -85,6 +129,24 @@ impl<T> KVec<T> {
         self.reserve(1, flags)?;
         self.0.push(value);
         Ok(())
+    }
+
+    /// Adds an element at the end, for which there is room already.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`] if there is none.
+    pub fn push_within_capacity(&mut self, value: T) -> Result<(), PushError<T>> {
+        if self.0.len() == self.0.capacity() {
+            return Err(PushError(value));
+        }
+        self.0.push(value);
+        Ok(())
+    }
+
+    /// Drops all elements.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// Takes the last element.

@@ -2,7 +2,7 @@
 
 //! Errors are errnos.
 
-use crate::alloc::AllocError;
+use crate::alloc::{AllocError, PushError};
 use core::fmt;
 
 /// A negative errno.
@@ -37,6 +37,12 @@ impl From<AllocError> for Error {
     }
 }
 
+impl<T> From<PushError<T>> for Error {
+    fn from(_: PushError<T>) -> Self {
+        code::EINVAL
+    }
+}
+
 impl From<core::convert::Infallible> for Error {
     fn from(never: core::convert::Infallible) -> Self {
         match never {}
@@ -63,6 +69,7 @@ macro_rules! codes {
 
 codes! {
     ENOENT = 2, "No such file or directory.";
+    EINTR = 4, "Interrupted system call.";
     EIO = 5, "I/O error.";
     E2BIG = 7, "Argument list too long.";
     ENOEXEC = 8, "Exec format error.";
@@ -73,6 +80,7 @@ codes! {
     EEXIST = 17, "File exists.";
     ENODEV = 19, "No such device.";
     EINVAL = 22, "Invalid argument.";
+    ENFILE = 23, "File table overflow.";
     EMFILE = 24, "Too many open files.";
     ENOTTY = 25, "Not a typewriter.";
     ENOSPC = 28, "No space left on device.";

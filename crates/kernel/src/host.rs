@@ -9,13 +9,14 @@ pub(crate) mod arena;
 pub(crate) mod fd;
 pub(crate) mod machine;
 pub mod memfd;
+pub mod shmem;
 pub mod user;
 
 pub use self::{
     fd::{as_process, close, close_on_exec, exit, fdinfo, ioctl, limit_descriptors, link, open},
     machine::{
-        Image, console, fail_allocation, fail_copy, kexec, load_image, pages_in_use, peek, poke,
-        published,
+        Image, console, fail_allocation, fail_copy, kexec, kill, load_image, pages_in_use, peek,
+        poke, published,
     },
 };
 pub use crate::backend::*;

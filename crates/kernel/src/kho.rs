@@ -2,6 +2,8 @@
 
 //! Kexec handover: pages that the next kernel finds as this one left them.
 
+pub mod extent;
+
 use crate::{
     error::{Result, code::*},
     host::{arena::OwnedPage, machine},

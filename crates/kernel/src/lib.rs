@@ -11,6 +11,7 @@
 pub mod alloc;
 mod backend;
 pub mod error;
+pub mod folio;
 pub mod fs;
 pub mod host;
 pub mod kho;
@@ -19,6 +20,7 @@ pub mod prelude;
 pub mod print;
 pub mod rbtree;
 pub mod seq_file;
+pub mod shmem;
 pub mod sync;
 pub mod uaccess;
 

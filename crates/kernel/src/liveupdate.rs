@@ -7,6 +7,7 @@
 
 mod flb;
 mod handler;
+pub mod ops;
 
 pub use self::{
     flb::{ActiveFlb, Flb, FlbObject, FlbOps},

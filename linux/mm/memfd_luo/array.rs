@@ -157,9 +157,7 @@ impl IncomingArray {
     ///
     /// `ENOMEM`: may be repeated. `EINVAL`: the array is broken, or of a kind that is not known.
     pub(crate) fn load(&mut self) -> Result {
-        if self.ser.flags != ARRAY_ALLOC || self.ser.order != 0 {
-            return Err(EINVAL);
-        }
+        self.check()?;
         let total = self.ser.total_pages as usize;
         loop {
             let claimed = self.chunks.len() * PAGES_PER_CHUNK;
@@ -173,13 +171,8 @@ impl IncomingArray {
             if self.next_pa == 0 {
                 break;
             }
-            // Behind a full chunk there is an empty one; anything more does not belong here.
-            if claimed > total {
-                return Err(EINVAL);
-            }
             self.chunks.reserve(1, GFP_KERNEL)?;
-            let chunk: Restored<Chunk> = Restored::claim(PhysAddr(self.next_pa))?;
-            self.next_pa = chunk.next_pa;
+            let chunk = Self::claim_chunk(&mut self.next_pa, self.chunks.len(), total)?;
             self.chunks.push(chunk, GFP_KERNEL)?;
         }
         if self.pages.len() == total {
@@ -199,9 +192,64 @@ impl IncomingArray {
         self.pages.len() + self.chunks.len()
     }
 
-    /// The entry `index`.
-    pub(crate) fn get(&self, index: usize) -> Option<FolioSer> {
-        let page = self.pages.get(index / FOLIOS_PER_PAGE)?;
-        Some(page.0[index % FOLIOS_PER_PAGE])
+    /// The entries from `first` on: up to `count`, and not beyond a page of the array.
+    pub(crate) fn entries(&self, first: usize, count: usize) -> &[FolioSer] {
+        let Some(page) = self.pages.get(first / FOLIOS_PER_PAGE) else {
+            return &[];
+        };
+        let entries = &page.0[first % FOLIOS_PER_PAGE..];
+        &entries[..count.min(entries.len())]
+    }
+
+    /// Visits all pages, also those that are not loaded, and frees them. It takes no memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load); that of `visit`. What comes behind is leaked.
+    pub(crate) fn drain(mut self, mut visit: impl FnMut(&FolioPage) -> Result) -> Result {
+        self.check()?;
+        let (total, mut nr) = (self.ser.total_pages as usize, self.pages.len());
+        let mut nr_chunks = self.chunks.len();
+        self.pages.into_iter().try_for_each(|page| visit(&page))?;
+        // The others were claimed with all their pages.
+        let mut last = self.chunks.pop();
+        loop {
+            if let Some(chunk) = last {
+                while nr < total.min(nr_chunks * PAGES_PER_CHUNK) {
+                    let pa = PhysAddr(chunk.pages[nr % PAGES_PER_CHUNK]);
+                    visit(&*Restored::claim(pa)?)?;
+                    nr += 1;
+                }
+            }
+            if self.next_pa == 0 {
+                break;
+            }
+            last = Some(Self::claim_chunk(&mut self.next_pa, nr_chunks, total)?);
+            nr_chunks += 1;
+        }
+        if nr == total {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    /// Checks what can be checked without looking at the pages.
+    fn check(&self) -> Result {
+        if self.ser.flags != ARRAY_ALLOC || self.ser.order != 0 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Claims the chunk at `next_pa`, which becomes the address of the one behind it.
+    fn claim_chunk(next_pa: &mut u64, nr_chunks: usize, total: usize) -> Result<Restored<Chunk>> {
+        // Behind a full chunk there is an empty one; anything more does not belong here.
+        if nr_chunks * PAGES_PER_CHUNK > total {
+            return Err(EINVAL);
+        }
+        let chunk: Restored<Chunk> = Restored::claim(PhysAddr(*next_pa))?;
+        *next_pa = chunk.next_pa;
+        Ok(chunk)
     }
 }

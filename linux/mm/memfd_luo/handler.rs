@@ -4,32 +4,15 @@
 
 use crate::{incoming::Incoming, outgoing::Outgoing};
 use kernel::{
-    ffi::c_int,
     fs::File,
-    initcall,
     kho::PhysAddr,
-    liveupdate::{Failure, FileOps, Handler},
+    liveupdate::ops::{Attempt, Failure, FileOps},
     prelude::*,
     shmem::Shmem,
     sync::aref::ARef,
 };
 
-struct Memfd;
-
-static HANDLER: Handler<Memfd> = Handler::new();
-
-initcall!("7", memfd_luo_init);
-
-#[no_mangle]
-extern "C" fn memfd_luo_init() -> c_int {
-    match HANDLER.register() {
-        Err(err) if err != crate::not_supported() => {
-            pr_err!("memfds cannot be preserved: {:?}\n", err);
-            err.to_errno()
-        }
-        _ => 0,
-    }
-}
+pub(crate) struct Memfd;
 
 /// Whether another attempt may succeed.
 fn is_transient(err: Error) -> bool {
@@ -47,13 +30,10 @@ fn failed(err: Error, memfd: Option<KBox<Incoming>>) -> Failure<Incoming> {
 }
 
 impl Memfd {
-    fn claim(
-        data: u64,
-        claimed: Option<KBox<Incoming>>,
-    ) -> Result<KBox<Incoming>, Failure<Incoming>> {
+    fn claim(data: u64, claimed: Option<KBox<Incoming>>) -> Attempt<KBox<Incoming>, Incoming> {
         match claimed {
             Some(memfd) => Ok(memfd),
-            None => Incoming::claim(PhysAddr(data)).map_err(|err| failed(err, None)),
+            None => Incoming::claim_boxed(PhysAddr(data)).map_err(|err| failed(err, None)),
         }
     }
 }
@@ -92,10 +72,7 @@ impl FileOps for Memfd {
         }
     }
 
-    fn retrieve(
-        data: u64,
-        claimed: Option<KBox<Incoming>>,
-    ) -> Result<ARef<File>, Failure<Incoming>> {
+    fn retrieve(data: u64, claimed: Option<KBox<Incoming>>) -> Attempt<ARef<File>, Incoming> {
         let mut memfd = Self::claim(data, claimed)?;
         match memfd.load().and_then(|()| memfd.fill()) {
             Ok(file) => Incoming::publish(KBox::into_inner(memfd), file).map_err(Failure::Final),
@@ -106,7 +83,7 @@ impl FileOps for Memfd {
     fn carry(
         data: u64,
         claimed: Option<KBox<Incoming>>,
-    ) -> Result<(u64, KBox<Incoming>), Failure<Incoming>> {
+    ) -> Attempt<(u64, KBox<Incoming>), Incoming> {
         let mut memfd = Self::claim(data, claimed)?;
         match memfd.load().and_then(|()| memfd.carry()) {
             Ok(addr) => Ok((addr.0, memfd)),
@@ -120,12 +97,11 @@ impl FileOps for Memfd {
 
     fn discard(data: u64, claimed: Option<KBox<Incoming>>) {
         let memfd = match claimed {
-            Some(memfd) => Ok(memfd),
+            Some(memfd) => Ok(KBox::into_inner(memfd)),
             None => Incoming::claim(PhysAddr(data)),
         };
-        match memfd {
-            Ok(memfd) => Incoming::discard(memfd),
-            Err(err) => pr_err!("a memfd is leaked ({:?})\n", err),
+        if let Err(err) = memfd.and_then(Incoming::discard) {
+            pr_err!("what is left of a memfd is leaked ({:?})\n", err);
         }
     }
 }

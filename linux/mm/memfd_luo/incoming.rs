@@ -3,7 +3,7 @@
 //! A memfd that the previous kernel preserved.
 
 use crate::{
-    abi::{FolioSer, MemfdSer, ALL_SEALS, PAGE_SIZE},
+    abi::{FolioSer, MemfdSer, ALL_SEALS, FOLIOS_PER_PAGE, PAGE_SIZE},
     array::IncomingArray,
     folios::PreservedFolios,
     not_supported,
@@ -18,8 +18,8 @@ use kernel::{
     sync::aref::ARef,
 };
 
-/// How many folios are claimed or inserted at once; a word has a bit for each.
-const BATCH: usize = u64::BITS as usize;
+/// How many folios are claimed or inserted at once.
+const BATCH: usize = 64;
 /// The largest size and position of a file.
 const MAX_SIZE: u64 = i64::MAX as u64;
 
@@ -44,20 +44,27 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// `EINVAL`, `EOPNOTSUPP` if it is broken or of a kind that is not known.
-    pub(crate) fn claim(addr: PhysAddr) -> Result<KBox<Self>> {
-        let room = KBox::new_uninit(GFP_KERNEL)?;
+    /// `EINVAL` if there is none.
+    pub(crate) fn claim(addr: PhysAddr) -> Result<Self> {
         let ser: Restored<MemfdSer> = Restored::claim(addr)?;
-        let array = IncomingArray::new(ser.folios);
-        let this = Self {
+        Ok(Self {
+            array: IncomingArray::new(ser.folios),
             ser,
-            array,
             folios: KVVec::new(),
             claimed: 0,
             pages: 0,
             carried: None,
-        };
-        Ok(KBox::write(room, this))
+        })
+    }
+
+    /// As [`claim`](Self::claim), into memory that lasts.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: nothing has changed. `EINVAL` if there is none.
+    pub(crate) fn claim_boxed(addr: PhysAddr) -> Result<KBox<Self>> {
+        let room = KBox::new_uninit(GFP_KERNEL)?;
+        Ok(KBox::write(room, Self::claim(addr)?))
     }
 
     /// Checks what can be checked without looking at the folios.
@@ -93,44 +100,30 @@ impl Incoming {
         self.load_array()?;
         while (self.claimed as u64) < self.ser.nr_folios {
             yield_killable()?;
-            self.claim_batch()?;
-        }
-        Ok(())
-    }
-
-    /// Claims the folios of the next entries.
-    fn claim_batch(&mut self) -> Result {
-        let nr_pages = self.ser.size.div_ceil(PAGE_SIZE);
-        let end = (self.claimed + BATCH).min(self.ser.nr_folios as usize);
-        let (mut pfns, mut nr, mut not_uptodate) = ([0; BATCH], 0, 0_u64);
-        for at in self.claimed..end {
-            let entry = self.array.get(at).ok_or(EINVAL)?;
-            if !entry.is_folio() {
-                continue;
+            self.folios.reserve(BATCH, GFP_KERNEL)?;
+            let left = self.ser.nr_folios as usize - self.claimed;
+            let entries = self.array.entries(self.claimed, left.min(BATCH));
+            let mut batch = [const { None }; BATCH];
+            let claimed = claim_batch(entries, self.ser.size, &mut batch);
+            let batch = batch.into_iter().flatten();
+            for (mut folio, entry) in batch.zip(entries.iter().filter(|it| it.is_folio())) {
+                if !entry.is_uptodate() {
+                    folio.zero();
+                }
+                self.pages += folio.nr_pages();
+                self.folios.push_within_capacity(folio)?;
             }
-            if entry.has_unknown_flags() || entry.index >= nr_pages {
-                return Err(EINVAL);
-            }
-            pfns[nr] = entry.pfn();
-            not_uptodate |= u64::from(!entry.is_uptodate()) << nr;
-            nr += 1;
+            claimed?;
+            self.claimed += entries.len();
         }
-        let first = self.folios.len();
-        claim_folios(&pfns[..nr], max_order(), &mut self.folios)?;
-        for (nr, folio) in self.folios[first..].iter_mut().enumerate() {
-            if not_uptodate >> nr & 1 != 0 {
-                folio.zero();
-            }
-            self.pages += folio.nr_pages();
-        }
-        self.claimed = end;
         Ok(())
     }
 
     /// The folios, with their entries.
-    fn entries(&self) -> impl Iterator<Item = (&Folio, FolioSer)> {
-        let entries = (0..self.claimed).filter_map(|at| self.array.get(at));
-        self.folios.iter().zip(entries.filter(FolioSer::is_folio))
+    fn entries(&self) -> impl Iterator<Item = (&Folio, &FolioSer)> {
+        let pages = (0..self.claimed).step_by(FOLIOS_PER_PAGE);
+        let entries = pages.flat_map(|first| self.array.entries(first, self.claimed - first));
+        self.folios.iter().zip(entries.filter(|it| it.is_folio()))
     }
 
     /// Makes the file.
@@ -201,21 +194,32 @@ impl Incoming {
         self.carried = None;
     }
 
-    /// Frees all of it. Nothing keeps that from being done: who has asked for it may be dying.
-    pub(crate) fn discard(mut this: KBox<Self>) {
-        let freed = this.check().and_then(|()| this.load_array());
-        let freed = freed.and_then(|()| {
-            while (this.claimed as u64) < this.ser.nr_folios {
+    /// Frees all of it. Nothing keeps that from being done, not even a lack of memory: who has asked
+    /// for it may be dying.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`, `EOPNOTSUPP`: it is broken, and what could not be claimed is leaked.
+    pub(crate) fn discard(self) -> Result {
+        self.check()?;
+        drop(self.folios);
+        let (claimed, size, nr_folios) = (self.claimed, self.ser.size, self.ser.nr_folios as usize);
+        if nr_folios == 0 {
+            return Ok(());
+        }
+        let mut nr = 0;
+        self.array.drain(|page| {
+            for entries in page.0.chunks(BATCH) {
                 // It gives way, and that is all that counts here.
                 let _ = yield_killable();
-                this.claim_batch()?;
-                this.folios.clear();
+                let known = claimed.saturating_sub(nr).min(entries.len());
+                let there = nr_folios.saturating_sub(nr).min(entries.len());
+                nr += entries.len();
+                let mut batch = [const { None }; BATCH];
+                claim_batch(&entries[known.min(there)..there], size, &mut batch)?;
             }
             Ok(())
-        });
-        if let Err(err) = freed {
-            Self::leak(this, err);
-        }
+        })
     }
 
     /// Leaves alone what was claimed: others may say that they own this memory too.
@@ -228,4 +232,21 @@ impl Incoming {
         );
         core::mem::forget(this);
     }
+}
+
+/// Claims the folios of these entries of a memfd of `size` bytes.
+///
+/// # Errors
+///
+/// `EINVAL` if one is broken, or its folio is not there; those before it may have been claimed.
+fn claim_batch(entries: &[FolioSer], size: u64, folios: &mut [Option<Folio>; BATCH]) -> Result {
+    let (mut pfns, mut nr) = ([0; BATCH], 0);
+    for entry in entries.iter().filter(|it| it.is_folio()) {
+        if entry.has_unknown_flags() || entry.index >= size.div_ceil(PAGE_SIZE) {
+            return Err(EINVAL);
+        }
+        pfns[nr] = entry.pfn();
+        nr += 1;
+    }
+    claim_folios(&pfns[..nr], max_order(), &mut folios[..nr])
 }

@@ -17,7 +17,8 @@ pub fn max_order() -> u32 {
 ///
 /// # Invariants
 ///
-/// The pointer is to a folio of which this value owns a reference.
+/// The pointer is to a folio of which this value owns a reference. C may write it where an
+/// `Option<Folio>` is expected, and null for `None`.
 #[repr(transparent)]
 pub struct Folio(NonNull<bindings::folio>);
 

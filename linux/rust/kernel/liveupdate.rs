@@ -11,12 +11,11 @@
 
 mod flb;
 mod handler;
-mod ops;
+pub mod ops;
 
 pub use self::{
     flb::{ActiveFlb, Flb, FlbObject},
     handler::{ActiveHandler, Carried, FileHandler, Kept, Retrieval, Saved, Unretrieved},
-    ops::{Failure, FileOps, Handler},
 };
 
 use crate::{

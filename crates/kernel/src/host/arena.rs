@@ -6,6 +6,7 @@ use super::machine;
 use crate::{
     alloc::{GFP_KERNEL, try_alloc},
     error::Result,
+    folio::pages_share_node,
 };
 use core::ptr::NonNull;
 use std::collections::BTreeMap;
@@ -46,28 +47,133 @@ impl Drop for Frame {
     }
 }
 
+/// A folio that somebody has references to.
+struct FolioRefs {
+    order: u8,
+    refs: usize,
+}
+
 /// All pages that are in use. No address is used twice, so that a stale one is never valid.
 #[derive(Default)]
 pub(crate) struct Arena {
     frames: BTreeMap<u64, Frame>,
     used: u64,
+    /// What the next kernel is told of: orders by the number of the first page.
+    preserved: BTreeMap<u64, u8>,
+    /// What the previous kernel has told of, and nobody has claimed.
+    inherited: BTreeMap<u64, u8>,
+    /// By the number of the first page.
+    folios: BTreeMap<u64, FolioRefs>,
+}
+
+/// The addresses of the pages of a block.
+fn pages(pfn: u64, order: u8) -> impl Iterator<Item = u64> {
+    (pfn..pfn + (1 << order)).map(|it| it * PAGE_SIZE as u64)
 }
 
 impl Arena {
-    fn alloc(&mut self) -> (u64, NonNull<Page>) {
-        let pa = BASE + self.used * PAGE_SIZE as u64;
-        self.used += 1;
-        let page = NonNull::from(Box::leak(Box::new(Page([0; PAGE_SIZE]))));
-        let state = State::Owned;
-        self.frames.insert(pa, Frame { page, state });
-        (pa, page)
+    /// The next address that is aligned to a block of this order, on one node; pages up to it stay unused.
+    fn alloc(&mut self, order: u8) -> u64 {
+        let mut first = (BASE / PAGE_SIZE as u64 + self.used).next_multiple_of(1 << order);
+        while !pages_share_node(first, first + (1 << order) - 1) {
+            first += 1 << order;
+        }
+        self.used = first + (1 << order) - BASE / PAGE_SIZE as u64;
+        for pa in pages(first, order) {
+            let page = NonNull::from(Box::leak(Box::new(Page([0; PAGE_SIZE]))));
+            let state = State::Owned;
+            self.frames.insert(pa, Frame { page, state });
+        }
+        first
     }
 
-    /// Moves a page from one state to another; `None` if it is in neither.
-    fn step(&mut self, pa: u64, from: State, to: State) -> Option<NonNull<Page>> {
-        let frame = self.frames.get_mut(&pa).filter(|it| it.state == from)?;
-        frame.state = to;
-        Some(frame.page)
+    /// Moves the pages of a block from one state to another.
+    fn step(&mut self, pfn: u64, order: u8, from: State, to: State) {
+        for pa in pages(pfn, order) {
+            let frame = self.frames.get_mut(&pa).filter(|it| it.state == from);
+            let frame = frame.unwrap_or_else(|| panic!("page {pa:#x} is not {from:?}"));
+            frame.state = to;
+        }
+    }
+
+    /// Preserves a block for the next kernel.
+    pub(crate) fn preserve(&mut self, pfn: u64, order: u8) {
+        assert_eq!(pfn % (1 << order), 0, "not aligned");
+        self.step(pfn, order, State::Owned, State::Preserved);
+        self.preserved.insert(pfn, order);
+    }
+
+    /// Undoes [`preserve`](Self::preserve).
+    pub(crate) fn unpreserve(&mut self, pfn: u64, order: u8) {
+        assert_eq!(self.preserved.remove(&pfn), Some(order), "page {pfn:#x}");
+        self.step(pfn, order, State::Preserved, State::Owned);
+    }
+
+    /// Takes a block of at most this order over from the previous kernel, if there is one and nobody has it.
+    fn claim(&mut self, pfn: u64, max_order: u8) -> Option<u8> {
+        let order = *self.inherited.get(&pfn).filter(|it| **it <= max_order)?;
+        self.inherited.remove(&pfn);
+        self.step(pfn, order, State::Inherited, State::Owned);
+        Some(order)
+    }
+
+    fn free(&mut self, pfn: u64, order: u8) {
+        for pa in pages(pfn, order) {
+            let freed = self.frames.remove(&pa);
+            assert!(freed.is_some(), "page {pa:#x} is freed twice");
+        }
+        self.preserved.remove(&pfn);
+    }
+
+    /// Leaves pages unused.
+    pub(crate) fn skip(&mut self, pages: u64) {
+        self.used += pages;
+    }
+
+    /// A new folio, with one reference; gives the number of its first page.
+    pub(crate) fn alloc_folio(&mut self, order: u8) -> u64 {
+        let pfn = self.alloc(order);
+        self.folios.insert(pfn, FolioRefs { order, refs: 1 });
+        pfn
+    }
+
+    /// As [`claim`](Self::claim), with a reference.
+    pub(crate) fn claim_folio(&mut self, pfn: u64, max_order: u8) -> Option<u8> {
+        let order = self.claim(pfn, max_order)?;
+        self.folios.insert(pfn, FolioRefs { order, refs: 1 });
+        Some(order)
+    }
+
+    fn folio(&mut self, pfn: u64) -> &mut FolioRefs {
+        let folio = self.folios.get_mut(&pfn);
+        folio.unwrap_or_else(|| panic!("no folio at page {pfn:#x}"))
+    }
+
+    /// The order of a folio.
+    pub(crate) fn folio_order(&mut self, pfn: u64) -> u8 {
+        self.folio(pfn).order
+    }
+
+    /// Takes a reference to a folio.
+    pub(crate) fn folio_get(&mut self, pfn: u64) {
+        self.folio(pfn).refs += 1;
+    }
+
+    /// Gives a reference to a folio back; with the last one it is freed.
+    pub(crate) fn folio_put(&mut self, pfn: u64) {
+        let folio = self.folio(pfn);
+        folio.refs -= 1;
+        let (order, refs) = (folio.order, folio.refs);
+        if refs == 0 {
+            self.folios.remove(&pfn);
+            let first = pfn * PAGE_SIZE as u64;
+            assert_eq!(
+                self.frames[&first].state,
+                State::Owned,
+                "page {pfn:#x} is freed"
+            );
+            self.free(pfn, order);
+        }
     }
 
     /// What the next kernel finds: the preserved pages.
@@ -76,7 +182,12 @@ impl Arena {
         for frame in self.frames.values_mut() {
             frame.state = State::Inherited;
         }
-        self
+        Self {
+            frames: self.frames,
+            used: self.used,
+            inherited: self.preserved,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn pages_in_use(&self) -> usize {
@@ -104,17 +215,22 @@ impl OwnedPage {
     /// A page of zeroes.
     pub(crate) fn alloc() -> Result<Self> {
         try_alloc(GFP_KERNEL)?;
-        let (pa, page) = machine::current().arena.lock().alloc();
+        let machine = machine::current();
+        let mut arena = machine.arena.lock();
+        let pa = arena.alloc(0) * PAGE_SIZE as u64;
+        let page = arena.frames[&pa].page;
         Ok(Self { pa, page })
     }
 
     /// Takes a page over from the previous kernel, if it is one and nobody has it.
     pub(crate) fn claim(pa: u64) -> Option<Self> {
+        if !pa.is_multiple_of(PAGE_SIZE as u64) {
+            return None;
+        }
         let machine = machine::current();
-        let page = machine
-            .arena
-            .lock()
-            .step(pa, State::Inherited, State::Owned)?;
+        let mut arena = machine.arena.lock();
+        arena.claim(pa / PAGE_SIZE as u64, 0)?;
+        let page = arena.frames[&pa].page;
         Some(Self { pa, page })
     }
 
@@ -125,18 +241,15 @@ impl OwnedPage {
     /// Preserves the page for the next kernel.
     pub(crate) fn preserve(&self) -> Result {
         try_alloc(GFP_KERNEL)?;
-        self.step(State::Owned, State::Preserved);
+        let pfn = self.pa / PAGE_SIZE as u64;
+        machine::current().arena.lock().preserve(pfn, 0);
         Ok(())
     }
 
     /// Undoes [`preserve`](Self::preserve).
     pub(crate) fn unpreserve(&self) {
-        self.step(State::Preserved, State::Owned);
-    }
-
-    fn step(&self, from: State, to: State) {
-        let stepped = machine::current().arena.lock().step(self.pa, from, to);
-        assert!(stepped.is_some(), "page {:#x} is not {from:?}", self.pa);
+        let pfn = self.pa / PAGE_SIZE as u64;
+        machine::current().arena.lock().unpreserve(pfn, 0);
     }
 
     /// The page as a `T`.
@@ -156,7 +269,7 @@ impl OwnedPage {
 
 impl Drop for OwnedPage {
     fn drop(&mut self) {
-        let freed = machine::current().arena.lock().frames.remove(&self.pa);
-        assert!(freed.is_some(), "page {:#x} is freed twice", self.pa);
+        let pfn = self.pa / PAGE_SIZE as u64;
+        machine::current().arena.lock().free(pfn, 0);
     }
 }

@@ -56,6 +56,7 @@ pub(crate) struct Machine {
     pub(crate) image_carries_kho: Lock<bool>,
     pub(crate) failing_allocation: Countdown,
     pub(crate) failing_copy: Countdown,
+    pub(crate) killing: Countdown,
     pub(crate) log: Lock<String>,
 }
 
@@ -123,6 +124,12 @@ pub fn fail_allocation(successes: Option<usize>) -> Option<usize> {
 /// The same for copies from and to user memory.
 pub fn fail_copy(successes: Option<usize>) -> Option<usize> {
     current().failing_copy.replace(successes)
+}
+
+/// Kills the calling task after so many occasions at which it could be; `None` cancels that. Gives what was set before and
+/// has not happened yet.
+pub fn kill(occasions: Option<usize>) -> Option<usize> {
+    current().killing.replace(occasions)
 }
 
 /// How many physical pages are owned, preserved, or inherited and not claimed.

@@ -73,21 +73,22 @@ pub unsafe fn unpreserve(extents: &[Extent]) {
 }
 
 /// Claims the folios that the previous kernel preserved at `pfns`, of an order up to `max_order`, and
-/// adds them to `folios`. A folio can be claimed once.
+/// puts each where there is the same number in `folios`. A folio can be claimed once.
 ///
 /// # Errors
 ///
-/// `ENOMEM`: none was claimed. `EINVAL` if there is no such folio; those before it were claimed.
-pub fn claim_folios(pfns: &[u64], max_order: u32, folios: &mut KVVec<Folio>) -> Result {
-    folios.reserve(pfns.len(), GFP_KERNEL)?;
-    let room = folios.spare_capacity_mut().as_mut_ptr();
+/// `EINVAL` if there is no such folio, or no place; those before it were claimed.
+pub fn claim_folios(pfns: &[u64], max_order: u32, folios: &mut [Option<Folio>]) -> Result {
+    let nr = pfns.len().min(folios.len());
+    let places = &mut folios[..nr];
+    places.fill_with(|| None);
     // SAFETY: The call touches a page only once it has found that it is online memory and carries
-    // KHO's mark, which it takes away, so that no later claim succeeds. There is room for all folios.
+    // KHO's mark, which it takes away, so that no later claim succeeds. A place is a pointer to a folio,
+    // of which we have the only reference, or null as it is now.
     let claimed = unsafe {
-        bindings::kho_claim_folios(pfns.as_ptr(), pfns.len() as u32, max_order, room.cast())
+        let places = places.as_mut_ptr().cast();
+        bindings::kho_claim_folios(pfns.as_ptr(), nr as u32, max_order, places)
     };
-    // SAFETY: So many are there now: a folio is a pointer to one, and we have its only reference.
-    unsafe { folios.inc_len(claimed as usize) };
     if (claimed as usize) < pfns.len() {
         return Err(EINVAL);
     }

@@ -23,6 +23,9 @@ pub enum Failure<C> {
     Transient(Error, Option<KBox<C>>),
 }
 
+/// What comes of an attempt to retrieve a file.
+pub type Attempt<T, C> = Result<T, Failure<C>>;
+
 /// What a file handler does.
 pub trait FileOps: 'static {
     /// The compatibility string; it has to fit into [`COMPATIBLE_LEN`] bytes.
@@ -68,7 +71,7 @@ pub trait FileOps: 'static {
     fn retrieve(
         data: u64,
         claimed: Option<KBox<Self::Claimed>>,
-    ) -> Result<ARef<File>, Failure<Self::Claimed>>;
+    ) -> Attempt<ARef<File>, Self::Claimed>;
 
     /// Preserves a file that nobody has retrieved for the next kernel; gives the handle for it.
     /// `claimed` is what an earlier attempt to retrieve it gave.
@@ -79,7 +82,7 @@ pub trait FileOps: 'static {
     fn carry(
         data: u64,
         claimed: Option<KBox<Self::Claimed>>,
-    ) -> Result<(u64, KBox<Self::Claimed>), Failure<Self::Claimed>>;
+    ) -> Attempt<(u64, KBox<Self::Claimed>), Self::Claimed>;
 
     /// Undoes [`carry`](Self::carry).
     fn uncarry(claimed: &mut Self::Claimed);
