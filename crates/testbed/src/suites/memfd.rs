@@ -32,6 +32,7 @@ pub(super) fn all() -> Vec<Scenario> {
             .expecting("Freeze failed")
             .expecting("cannot be frozen"),
         scenario("huge pages", memfd_memory::huge()),
+        scenario("memory that is swapped out", memfd_memory::swapped()),
         scenario("memory that cannot stay", memfd_memory::moved()),
         scenario(
             "a retrieval that failed, carried over",

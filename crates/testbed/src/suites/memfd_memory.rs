@@ -133,6 +133,68 @@ pub(super) fn huge() -> Vec<Action> {
     actions
 }
 
+/// What is in swap is brought in: pages that were there at `PRESERVE_FD`, and pages that came there later.
+pub(super) fn swapped() -> Vec<Action> {
+    let size = 40 * MIB;
+    let part = |from, length| Content {
+        size,
+        seed: 1,
+        ranges: vec![(from, length)],
+    };
+    let most = MemfdSpec {
+        content: part(0, 32 * MIB),
+        ..full(1, size)
+    };
+    let create_file = Op::MemfdCreate {
+        slot: "file".into(),
+        spec: most,
+    };
+    let preserve_file = Op::Preserve {
+        session: "s".into(),
+        token: 1,
+        file: "file".into(),
+    };
+    let fill_rest = Op::UseMemfd {
+        slot: "file".into(),
+        how: MemfdUse::Fill {
+            content: part(32 * MIB, 8 * MIB),
+            pages: Pages::Small,
+            mapped: false,
+        },
+    };
+    let in_swap = |least| {
+        let file = group::get("memory.swap.current");
+        (file, Expect::Number(least..=size))
+    };
+    let succeeds = |op| (op, Expect::Success);
+    let whole = full(1, size);
+    let mut actions = vec![
+        program(&["mkswap", "/dev/ram0"], vec![]),
+        program(&["swapon", "/dev/ram0"], vec![]),
+        open(),
+        create("s"),
+    ];
+    actions.extend(group::make());
+    actions.extend([
+        group::inside(vec![
+            succeeds(create_file),
+            succeeds(group::set("memory.reclaim", "20M")),
+            in_swap(16 * MIB),
+            succeeds(preserve_file),
+            succeeds(fill_rest),
+            succeeds(group::set("memory.reclaim", "4M")),
+            in_swap(2 * MIB),
+        ]),
+        kexec(Flavor::Rust),
+        open(),
+        retrieve("s"),
+        fetch("s", 1, "file"),
+        allocated("file", &whole, size),
+        finish("s"),
+    ]);
+    actions
+}
+
 /// Pages that lie where the next kernel boots are moved: those that were there at `PRESERVE_FD`, and those that came later.
 pub(super) fn moved() -> Vec<Action> {
     let size = 96 * MIB;
