@@ -152,6 +152,12 @@ impl Oracle {
         self.unfinished().filter(move |_| is_handed_over)
     }
 
+    /// How many files, in sessions that nobody has retrieved, are the next kernel's now.
+    #[must_use]
+    pub fn nr_files_passed_on(&self) -> usize {
+        self.passed_on().flat_map(Incoming::memfds).count()
+    }
+
     /// Passes the sessions that nobody has on to the next kernel, with their files, if their handlers do the same.
     pub(super) fn pass_on(&mut self) -> Result<(), Errno> {
         let loaded = self.loaded.clone();

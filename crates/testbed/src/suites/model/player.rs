@@ -28,6 +28,8 @@ pub(super) struct Player {
     /// How often the FLB is borrowed, by direction.
     borrowed: BTreeMap<Direction, u32>,
     pub(super) nr_kexecs: u32,
+    /// How many files went through a kernel that did not retrieve them.
+    pub(super) nr_files_passed_on: usize,
     pub(super) actions: Vec<Action>,
 }
 
@@ -41,6 +43,7 @@ impl Player {
             made: Vec::new(),
             borrowed: BTreeMap::new(),
             nr_kexecs: 0,
+            nr_files_passed_on: 0,
             actions: Vec::new(),
         }
     }
@@ -181,6 +184,7 @@ impl Player {
         match self.oracle.apply(Op::HandOver { image }) {
             Err(Errno(errno)) => self.actions.push(Action::KexecRefused(hop, errno)),
             Ok(_) => {
+                self.nr_files_passed_on += self.oracle.nr_files_passed_on();
                 let modules = Modules::All;
                 let jumped = self.oracle.apply(Op::Jump { modules });
                 assert_eq!(jumped, Ok(Answer::Done));
