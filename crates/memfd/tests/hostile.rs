@@ -81,10 +81,13 @@ fn corrupt_everything<T: FileOps>(handler: &T, task: impl Fn(Incoming<T>)) {
 #[test]
 fn a_broken_description_is_refused_or_taken_as_it_stands() {
     let (refused, taken) = (Cell::new(0), Cell::new(0));
+    let file = arrived(&handler()).try_retrieve().unwrap();
+    let pages = show(&file.expect("nothing goes wrong")).pages.len();
     corrupt_everything(&handler(), |mut incoming| match incoming.try_retrieve() {
         Ok(file) => {
-            // All its pages are there, and its own.
-            let _ = show(&file.expect("nothing goes wrong"));
+            // All its pages are there, and its own; none is left out.
+            let shown = show(&file.expect("nothing goes wrong"));
+            assert_eq!(shown.pages.len(), pages);
             taken.set(taken.get() + 1);
         }
         Err(err) => {
@@ -132,4 +135,24 @@ fn a_folio_with_flags_that_nobody_knows_is_refused() {
     poke(array, 0, &(folio | 1 << 54).to_le_bytes());
     assert_eq!(incoming.try_retrieve().err(), Some(EINVAL));
     assert!(host::console().contains("a memfd of 1064959 bytes is leaked"));
+}
+
+/// Zeros are what broken memory has most.
+#[test]
+fn a_folio_that_is_left_out_is_missed() {
+    let nr_folios = read(arrived(&handler()).data, 24);
+    let count = |value: u64| move |data| poke(data, 24, &value.to_le_bytes());
+    let nothing = |entry: usize| move |data| poke(read(read(data, 32), 8), 16 * entry, &[0; 16]);
+    let changes: [Box<dyn Fn(u64)>; 5] = [
+        Box::new(count(nr_folios - 1)),
+        Box::new(count(nr_folios + 1)),
+        Box::new(count(0)),
+        Box::new(nothing(0)),
+        Box::new(nothing(200)),
+    ];
+    for change in changes {
+        let mut incoming = arrived(&handler());
+        change(incoming.data);
+        assert_eq!(incoming.try_retrieve().err(), Some(EINVAL));
+    }
 }

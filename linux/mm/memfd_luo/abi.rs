@@ -83,12 +83,18 @@ impl FolioSer {
         }
     }
 
-    /// Whether it stands for a folio.
-    pub(crate) const fn is_folio(&self) -> bool {
-        self.pfn() != 0
+    /// What stands behind the last folio.
+    pub(crate) const NOTHING: Self = Self {
+        pfn_and_flags: 0,
+        index: 0,
+    };
+
+    /// Whether nothing is there.
+    pub(crate) const fn is_nothing(&self) -> bool {
+        self.pfn_and_flags | self.index == 0
     }
 
-    /// The number of the first page.
+    /// The number of the first page; page 0 is nobody's.
     pub(crate) const fn pfn(&self) -> u64 {
         self.pfn_and_flags & ((1 << PFN_BITS) - 1)
     }

@@ -97,6 +97,8 @@ impl OutgoingArray {
     pub(crate) fn pop(&mut self) -> Option<FolioSer> {
         let last = self.get(self.len.checked_sub(1)?)?;
         self.len -= 1;
+        let page = self.pages.get_mut(self.len / FOLIOS_PER_PAGE)?;
+        page.0[self.len % FOLIOS_PER_PAGE] = FolioSer::NOTHING;
         let pages = self.len.div_ceil(FOLIOS_PER_PAGE);
         // One page more than needed may stay: the next entry needs it.
         if pages + 1 < self.pages.len() {
@@ -182,9 +184,16 @@ impl IncomingArray {
         }
     }
 
-    /// How many entries there is room for.
-    pub(crate) fn capacity(&self) -> u64 {
-        (self.pages.len() * FOLIOS_PER_PAGE) as u64
+    /// Whether it ends after so many entries: both flavors leave zeros behind the last one.
+    pub(crate) fn ends_after(&self, count: u64) -> bool {
+        let capacity = self.pages.len() * FOLIOS_PER_PAGE;
+        if count > capacity as u64 {
+            return false;
+        }
+        let first = count as usize;
+        let rest = self.pages.iter().skip(first / FOLIOS_PER_PAGE);
+        let mut rest = rest.flat_map(|page| &page.0).skip(first % FOLIOS_PER_PAGE);
+        rest.all(FolioSer::is_nothing)
     }
 
     /// How many pages it takes, as far as it was read.

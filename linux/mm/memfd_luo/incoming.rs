@@ -32,8 +32,6 @@ pub(crate) struct Incoming {
     array: IncomingArray,
     /// The folios of the first entries.
     folios: KVVec<Folio>,
-    /// How many entries have been looked at: some stand for no folio.
-    claimed: usize,
     pages: u64,
     /// What the next kernel gets if nobody retrieves it in this one.
     carried: Option<(Preserved<MemfdSer>, PreservedFolios)>,
@@ -51,7 +49,6 @@ impl Incoming {
             array: IncomingArray::new(ser.folios),
             ser,
             folios: KVVec::new(),
-            claimed: 0,
             pages: 0,
             carried: None,
         })
@@ -79,12 +76,17 @@ impl Incoming {
         Ok(())
     }
 
+    /// Whether there is not even an array.
+    fn has_nothing(&self) -> bool {
+        self.ser.nr_folios == 0 && self.ser.folios.first_pa == 0
+    }
+
     fn load_array(&mut self) -> Result {
-        if self.ser.nr_folios == 0 {
+        if self.has_nothing() {
             return Ok(());
         }
         self.array.load()?;
-        if self.ser.nr_folios > self.array.capacity() {
+        if !self.array.ends_after(self.ser.nr_folios) {
             return Err(EINVAL);
         }
         Ok(())
@@ -98,15 +100,15 @@ impl Incoming {
     pub(crate) fn load(&mut self) -> Result {
         self.check()?;
         self.load_array()?;
-        while (self.claimed as u64) < self.ser.nr_folios {
+        while (self.folios.len() as u64) < self.ser.nr_folios {
             yield_killable()?;
             self.folios.reserve(BATCH, GFP_KERNEL)?;
-            let left = self.ser.nr_folios as usize - self.claimed;
-            let entries = self.array.entries(self.claimed, left.min(BATCH));
+            let known = self.folios.len();
+            let left = self.ser.nr_folios as usize - known;
+            let entries = self.array.entries(known, left.min(BATCH));
             let mut batch = [const { None }; BATCH];
             let claimed = claim_batch(entries, self.ser.size, &mut batch);
-            let batch = batch.into_iter().flatten();
-            for (mut folio, entry) in batch.zip(entries.iter().filter(|it| it.is_folio())) {
+            for (mut folio, entry) in batch.into_iter().flatten().zip(entries) {
                 if !entry.is_uptodate() {
                     folio.zero();
                 }
@@ -114,16 +116,16 @@ impl Incoming {
                 self.folios.push_within_capacity(folio)?;
             }
             claimed?;
-            self.claimed += entries.len();
         }
         Ok(())
     }
 
     /// The folios, with their entries.
     fn entries(&self) -> impl Iterator<Item = (&Folio, &FolioSer)> {
-        let pages = (0..self.claimed).step_by(FOLIOS_PER_PAGE);
-        let entries = pages.flat_map(|first| self.array.entries(first, self.claimed - first));
-        self.folios.iter().zip(entries.filter(|it| it.is_folio()))
+        let known = self.folios.len();
+        let pages = (0..known).step_by(FOLIOS_PER_PAGE);
+        let entries = pages.flat_map(move |first| self.array.entries(first, known - first));
+        self.folios.iter().zip(entries)
     }
 
     /// Makes the file.
@@ -202,11 +204,15 @@ impl Incoming {
     /// `EINVAL`, `EOPNOTSUPP`: it is broken, and what could not be claimed is leaked.
     pub(crate) fn discard(self) -> Result {
         self.check()?;
-        drop(self.folios);
-        let (claimed, size, nr_folios) = (self.claimed, self.ser.size, self.ser.nr_folios as usize);
-        if nr_folios == 0 {
+        if self.has_nothing() {
             return Ok(());
         }
+        let (claimed, size, nr_folios) = (
+            self.folios.len(),
+            self.ser.size,
+            self.ser.nr_folios as usize,
+        );
+        drop(self.folios);
         let mut nr = 0;
         self.array.drain(|page| {
             for entries in page.0.chunks(BATCH) {
@@ -240,13 +246,14 @@ impl Incoming {
 ///
 /// `EINVAL` if one is broken, or its folio is not there; those before it may have been claimed.
 fn claim_batch(entries: &[FolioSer], size: u64, folios: &mut [Option<Folio>; BATCH]) -> Result {
-    let (mut pfns, mut nr) = ([0; BATCH], 0);
-    for entry in entries.iter().filter(|it| it.is_folio()) {
-        if entry.has_unknown_flags() || entry.index >= size.div_ceil(PAGE_SIZE) {
+    let mut pfns = [0; BATCH];
+    for (pfn, entry) in pfns.iter_mut().zip(entries) {
+        let is_outside = entry.index >= size.div_ceil(PAGE_SIZE);
+        if entry.pfn() == 0 || entry.has_unknown_flags() || is_outside {
             return Err(EINVAL);
         }
-        pfns[nr] = entry.pfn();
-        nr += 1;
+        *pfn = entry.pfn();
     }
+    let nr = entries.len();
     claim_folios(&pfns[..nr], max_order(), &mut folios[..nr])
 }
