@@ -21,6 +21,8 @@ pub(super) struct Case {
     pub concern: Concern,
     /// What may be seen of it, and with which value.
     pub says: Vec<(Says, u64)>,
+    /// Where a memfd's memory was named, other memory of the handover is.
+    pub names_anothers: bool,
 }
 
 /// The handover as it is: if it does not come out whole, the test bed is broken.
@@ -31,6 +33,7 @@ pub(super) fn unchanged(structure: Structure) -> Case {
         patches: Vec::new(),
         concern: Concern::nobody(),
         says: Vec::new(),
+        names_anothers: false,
     }
 }
 
@@ -85,17 +88,16 @@ fn changed(field: &Field, handover: &Handover, bytes: Vec<u8>, mut concern: Conc
     };
     let number = changed.number();
     concern.add(&field.concern);
-    match field.kind {
-        Kind::Address => concern.add(&handover.owner(number)),
-        Kind::Frame => concern.add(&handover.owner((number & ((1 << 52) - 1)).wrapping_mul(PAGE))),
-        Kind::Name => {
-            let same = |it: &&Field| it.kind == Kind::Name && it.bytes == bytes;
-            for other in handover.fields.iter().filter(same) {
-                concern.add(&other.concern);
-            }
-        }
-        _ => {}
-    }
+    let owner = match field.kind {
+        Kind::Address => handover.owner(number),
+        Kind::Frame => handover.owner(frame(number) * PAGE),
+        Kind::Name => handover.who_is_called(&bytes),
+        _ => Concern::nobody(),
+    };
+    concern.add(&owner);
+    let names_anothers = field.structure == Structure::Memfd
+        && matches!(field.kind, Kind::Address | Kind::Frame)
+        && owner != Concern::nobody();
     // A file of another handler shows by its kind alone.
     let shown = if field.kind == Kind::Handler {
         1
@@ -113,9 +115,16 @@ fn changed(field: &Field, handover: &Handover, bytes: Vec<u8>, mut concern: Conc
         says: field
             .says
             .iter()
+            .filter(|_| field.kind != Kind::Frame || frame(number) == frame(field.number()))
             .map(|says| (says.clone(), shown))
             .collect(),
+        names_anothers,
     }
+}
+
+/// The number of the page, of a word that has flags in its upper bits.
+fn frame(word: u64) -> u64 {
+    word & ((1 << 52) - 1)
 }
 
 /// So many of the cases, from all structures alike; in the order of the cases. Whether a case is among them depends on its name

@@ -26,7 +26,7 @@ pub enum Structure {
     File,
     /// The test handler's number in the entry of a file.
     ProbeData,
-    /// What upstream's C handler of memfds reads, in both kernels: its handle in the entry of a file, and all behind it.
+    /// What the handler of memfds reads: its handle in the entry of a file, and all behind it.
     Memfd,
 }
 
@@ -131,9 +131,12 @@ impl Concern {
 pub(super) struct Says {
     pub session: usize,
     pub token: u64,
-    /// The property, as [`Difference::what`](luo_guest::proto::survey::Difference) has it.
+    /// The property, as [`Difference::what`](luo_guest::proto::survey::Difference) has it, or [`CONTENTS`].
     pub what: &'static str,
 }
+
+/// Says which bytes are where in a file, or whether they count.
+pub(super) const CONTENTS: &str = "contents";
 
 /// A field.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use luo_guest::proto::survey::Sought;
 
 use super::{
-    field::{Concern, Field, Kind, Page, Says, Structure},
+    field::{CONTENTS, Concern, Field, Kind, Page, Says, Structure},
     goods,
     memory::{Memory, PAGE},
 };
@@ -57,6 +57,17 @@ impl Handover {
     pub(super) fn owner(&self, at: u64) -> Concern {
         let page = self.pages.iter().find(|page| page.at == at / PAGE * PAGE);
         page.map_or_else(Concern::nobody, |page| page.concern.clone())
+    }
+
+    /// The sessions of this name, whatever is behind its end.
+    pub(super) fn who_is_called(&self, name: &[u8]) -> Concern {
+        let text = |bytes: &[u8]| bytes.split(|byte| *byte == 0).next().map(<[u8]>::to_vec);
+        let same = |it: &&Field| it.kind == Kind::Name && text(&it.bytes) == text(name);
+        let mut concern = Concern::nobody();
+        for field in self.fields.iter().filter(same) {
+            concern.add(&field.concern);
+        }
+        concern
     }
 }
 
@@ -312,13 +323,19 @@ impl Reader<'_> {
         self.field(&within, "vmalloc_flags", 44, 2, Kind::Number)?;
         self.field(&within, "order", 46, 2, Kind::Number)?;
         if nr_folios != 0 {
-            self.folios(&within, first, nr_folios)?;
+            self.folios(&within, (session, token), first, nr_folios)?;
         }
         Ok(())
     }
 
     /// One chunk is enough for the arrays of all our memfds.
-    fn folios(&mut self, memfd: &Within<'_>, chunk: u64, nr_folios: u64) -> Result<()> {
+    fn folios(
+        &mut self,
+        memfd: &Within<'_>,
+        (session, token): (usize, u64),
+        chunk: u64,
+        nr_folios: u64,
+    ) -> Result<()> {
         let name = format!("{}/chunk", memfd.name);
         self.page(&name, chunk, &memfd.concern);
         let within = Within {
@@ -346,10 +363,21 @@ impl Reader<'_> {
                     enumerated: memfd.enumerated && (folio == 0 || folio + 1 == nr_folios),
                     ..*memfd
                 };
-                let frame = self.field(&within, "frame", 0, 8, Kind::Frame)?.number();
+                let frame = self.field(&within, "frame", 0, 8, Kind::Frame)?;
+                frame.says = Some(Says {
+                    session,
+                    token,
+                    what: CONTENTS,
+                });
+                let frame = frame.number();
                 let content = (frame & ((1 << 52) - 1)) * PAGE;
                 self.page(&format!("{name}/content"), content, &memfd.concern);
-                self.field(&within, "index", 8, 8, Kind::Number)?;
+                let index = self.field(&within, "index", 8, 8, Kind::Number)?;
+                index.says = Some(Says {
+                    session,
+                    token,
+                    what: CONTENTS,
+                });
             }
         }
         Ok(())

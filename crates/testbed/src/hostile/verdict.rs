@@ -5,7 +5,10 @@
 use luo_guest::proto::survey::{Deviation, Difference, Survey};
 use serde::Serialize;
 
-use super::{case::Case, field::Structure};
+use super::{
+    case::Case,
+    field::{CONTENTS, Structure},
+};
 
 /// What a kernel made of a corrupted handover, from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -15,8 +18,12 @@ pub enum Verdict {
     Harmless,
     /// Errors, for those alone whom the corruption concerns; what came back is as it was.
     Contained,
-    /// The corrupted value itself came back: it is a number of a handler's that nobody else can check.
+    /// What the corrupted value says came back: a number of a handler's that nobody else can check, or a page of a memfd in
+    /// another place, or without contents that count.
     AsWritten,
+    /// Memory came back that the previous kernel had preserved for something else, at the address that was written over the right
+    /// one: the format does not say whose a page is. It has one owner even so; the other gets an error.
+    Anothers,
     /// The kernel stops its boot with the panic that is the rule, on C too, when the root is unusable: devices may go on
     /// writing to memory that nobody knows of.
     Refused,
@@ -35,10 +42,11 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Harmless,
         Self::Contained,
         Self::AsWritten,
+        Self::Anothers,
         Self::Refused,
         Self::Warned,
         Self::Spread,
@@ -58,6 +66,7 @@ impl Verdict {
             Self::Harmless => "harmless",
             Self::Contained => "contained",
             Self::AsWritten => "as written",
+            Self::Anothers => "another's",
             Self::Refused => "refused",
             Self::Warned => "warned",
             Self::Spread => "spread",
@@ -139,6 +148,8 @@ fn deviation(case: &Case, deviation: &Deviation) -> Verdict {
         } => {
             if says(case, *session, *token, difference) {
                 Verdict::AsWritten
+            } else if case.names_anothers {
+                Verdict::Anothers
             } else {
                 Verdict::WrongData
             }
@@ -150,10 +161,11 @@ fn deviation(case: &Case, deviation: &Deviation) -> Verdict {
 /// Whether a difference is the corrupted value itself.
 fn says(case: &Case, session: usize, token: u64, difference: &Difference) -> bool {
     case.says.iter().any(|(says, value)| {
-        says.session == session
-            && says.token == token
-            && says.what == difference.what
-            && *value == difference.found
+        let is_it = match says.what {
+            CONTENTS => difference.what.starts_with("byte "),
+            what => what == difference.what && *value == difference.found,
+        };
+        says.session == session && says.token == token && is_it
     })
 }
 
@@ -174,6 +186,7 @@ mod tests {
             patches: Vec::new(),
             concern,
             says: vec![(says, 99)],
+            names_anothers: false,
         }
     }
 
@@ -209,6 +222,27 @@ mod tests {
         };
         assert_eq!(judged(&case, &differs(99)), Verdict::AsWritten);
         assert_eq!(judged(&case, &differs(98)), Verdict::WrongData);
+    }
+
+    #[test]
+    fn anothers_memory_is_wrong_where_no_address_was_changed() {
+        let differs = told(Deviation::Differs {
+            session: 2,
+            token: 7,
+            difference: Difference::new("content", 0, 1),
+        });
+        let number = case(Structure::Memfd, Concern::of(2));
+        assert_eq!(judged(&number, &differs), Verdict::WrongData);
+        let address = Case {
+            names_anothers: true,
+            ..number
+        };
+        assert_eq!(judged(&address, &differs), Verdict::Anothers);
+        let spread = told(Deviation::Session {
+            session: 3,
+            errno: 5,
+        });
+        assert_eq!(judged(&address, &spread), Verdict::Spread);
     }
 
     #[test]
