@@ -88,7 +88,10 @@ pub(super) fn measure(
     stand.open_device()?;
     stand.retrieve_session(SESSION)?;
     let (_, retrieving) = stand.call(retrieve())?;
-    expect_folios(&mut stand, folio, mib)?;
+    if folio == Folio::Huge {
+        // Small ones may come back as large ones.
+        expect_folios(&mut stand, folio, mib)?;
+    }
     let slot = FILE.into();
     stand.call(Op::MemfdVerify { slot, spec })?;
 
