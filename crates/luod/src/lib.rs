@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The agent for live updates, and what its clients need to speak with it.
+//!
+//! [`protocol`] is what goes over the socket, as types; `docs/protocol.md` is the same for people. [`wire`] cuts the stream
+//! into lines and carries descriptors. [`client`] is a connection for programs that wait for their answers.
+
+pub mod client;
+pub mod protocol;
+pub mod wire;
