@@ -6,5 +6,6 @@
 //! into lines and carries descriptors. [`client`] is a connection for programs that wait for their answers.
 
 pub mod client;
+pub mod kexec;
 pub mod protocol;
 pub mod wire;
