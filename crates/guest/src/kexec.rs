@@ -86,6 +86,16 @@ pub(crate) fn reboot_announced(announce: impl FnOnce(u64) -> Result<()>) -> Outc
     reboot()
 }
 
+/// `payload NAME PATH`: copies an image from the payload disk to a file.
+pub(crate) fn copy(mut args: impl Iterator<Item = String>) -> Result<()> {
+    let (name, path) = args.next().zip(args.next()).context("payload NAME PATH")?;
+    let disk =
+        File::open(payload::DEVICE).with_context(|| format!("cannot open {}", payload::DEVICE))?;
+    let directory = Directory::read(&disk).context("cannot read the payload disk")?;
+    let image = directory.image(&disk, &name)?;
+    fs::write(&path, image).with_context(|| format!("cannot write {path}"))
+}
+
 /// The command `kexec-now [KERNEL]`: the first kernel of the payload disk, or the one named, with the running one's command line.
 pub(crate) fn now(kernel: Option<&str>) -> Result<()> {
     let disk =

@@ -69,7 +69,7 @@ fn borrow(slots: &Slots, slot: &str) -> Result<File, Failure> {
         .tried("dup")
 }
 
-fn new_memfd(flags: MemfdFlags) -> Result<File, Failure> {
+pub(crate) fn new_memfd(flags: MemfdFlags) -> Result<File, Failure> {
     let fd: OwnedFd =
         rustix::fs::memfd_create("luo-test", flags | MemfdFlags::CLOEXEC).tried("memfd_create")?;
     Ok(File::from(fd))
@@ -121,7 +121,7 @@ fn shmem_huge_kib() -> Result<u64, Failure> {
         .unwrap_or_default())
 }
 
-fn fill(file: &File, content: &Content, pages: Pages) -> Result<(), Failure> {
+pub(crate) fn fill(file: &File, content: &Content, pages: Pages) -> Result<(), Failure> {
     if pages == Pages::Scattered {
         // The kernel hands out pages in order: every other one first.
         fill_each(file, content, PAGE, 0, 2)?;
