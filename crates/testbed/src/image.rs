@@ -4,6 +4,7 @@
 //!
 //! They are not compressed: under emulation the kernel unpacks them slower than it copies them.
 
+mod client;
 mod elf;
 mod guest;
 
@@ -18,7 +19,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use cpio::{NewcBuilder, newc};
 
-pub use guest::build_guest;
+pub use client::build_client;
+pub use guest::{AgentPrograms, build_agent, build_guest};
 
 const DIRECTORY: u32 = 0o040_755;
 const REGULAR: u32 = 0o100_000;
@@ -46,16 +48,32 @@ impl Image {
         let guest = build_guest()?;
         image.file_from("/init", &guest)?;
         image.link("/bin/kexec-now", "/init");
-        image.file(
-            "/etc/passwd",
-            b"root:x:0:0:root:/root:/bin/sh\n".to_vec(),
-            0o644,
-        );
-        image.file("/etc/group", b"root:x:0:\n".to_vec(), 0o644);
+        image.file("/etc/passwd", ROOT_USER.into(), 0o644);
+        image.file("/etc/group", ROOT_GROUP.into(), 0o644);
         image.file("/etc/profile", PROFILE.to_vec(), 0o644);
         image.directory("/root");
         image.busybox()?;
         Ok(image)
+    }
+
+    /// Adds luod, luoctl and their clients, two users, and a policy by which root is the operator and ids that begin with a user's
+    /// name are that user's.
+    ///
+    /// # Errors
+    /// When one of them cannot be built.
+    pub fn agent(&mut self) -> Result<()> {
+        let programs = build_agent()?;
+        let client = build_client()?;
+        for program in [programs.luod, programs.luoctl, programs.example, client] {
+            let name = program.file_name().context("a program has a name")?;
+            self.file_from(Path::new("/bin").join(name), &program)?;
+        }
+        let passwd = format!("{ROOT_USER}{OTHER_USERS}");
+        self.file("/etc/passwd", passwd.into_bytes(), 0o644);
+        let group = format!("{ROOT_GROUP}{OTHER_GROUPS}");
+        self.file("/etc/group", group.into_bytes(), 0o644);
+        self.file("/etc/luod/policy.toml", POLICY.into(), 0o644);
+        Ok(())
     }
 
     /// Adds a directory and its parents.
@@ -153,6 +171,23 @@ impl Image {
         self.entries.insert(relative(path), Entry { mode, bytes });
     }
 }
+
+const ROOT_USER: &str = "root:x:0:0:root:/root:/bin/sh\n";
+const ROOT_GROUP: &str = "root:x:0:\n";
+const OTHER_USERS: &str =
+    "alice:x:1000:1000:alice:/tmp:/bin/sh\nbob:x:1001:1001:bob:/tmp:/bin/sh\n";
+const OTHER_GROUPS: &str = "alice:x:1000:\nbob:x:1001:\n";
+/// Users by name and by number.
+const POLICY: &str = r#"operators = ["root"]
+
+[[owner]]
+ids = ["alice-*"]
+user = "alice"
+
+[[owner]]
+ids = ["bob-*"]
+user = 1001
+"#;
 
 /// For shells that people use.
 const PROFILE: &[u8] = b"PS1='guest# '\nPATH=/bin:/sbin:/usr/bin:/usr/sbin\nexport PS1 PATH\n[ -f /etc/motd ] && cat /etc/motd\n";
