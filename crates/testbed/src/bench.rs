@@ -69,6 +69,7 @@ pub fn lab(c: PathBuf, rust: PathBuf) -> Result<Lab> {
     Ok(Lab {
         kernels: [(Flavor::C, c), (Flavor::Rust, rust)].into(),
         initrd: crate::image::Image::base()?.archive()?,
+        agent_initrd: Vec::new(),
         logs: crate::scenario::default_logs()?,
         extra_cmdline: "quiet".into(),
     })

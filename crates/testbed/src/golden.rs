@@ -52,6 +52,7 @@ pub fn dump(image: &Path) -> Result<String> {
     let lab = Lab {
         kernels: [(Flavor::C, image.to_owned())].into(),
         initrd: Image::base()?.archive()?,
+        agent_initrd: Vec::new(),
         logs: default_logs()?,
         extra_cmdline: stage::CMDLINE.into(),
     };

@@ -90,6 +90,7 @@ pub fn lab(kernels: BTreeMap<Flavor, PathBuf>, logs: PathBuf) -> Result<Lab> {
     Ok(Lab {
         kernels,
         initrd: image.archive()?,
+        agent_initrd: Vec::new(),
         logs,
         extra_cmdline: String::new(),
     })

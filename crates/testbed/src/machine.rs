@@ -35,6 +35,7 @@ pub use accel::{Accelerator, best as best_accelerator};
 pub use agent::Timed;
 pub use config::{Clock, INITRD, Kernel, MachineConfig};
 pub use console::{Console, Line};
+pub use leave::Left;
 
 use crate::watch;
 

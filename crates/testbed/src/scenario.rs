@@ -7,13 +7,16 @@
 
 mod debug;
 mod expect;
+mod log;
+mod play;
 mod run;
 pub mod steps;
 
 use luo_guest::proto::{LoadMethod, Op};
 
 pub use expect::Expect;
-pub use run::{Lab, default_logs, run};
+pub use play::Play;
+pub use run::{Lab, Stage, default_logs, run};
 
 /// Which implementation of live update a kernel has.
 #[derive(
@@ -59,6 +62,8 @@ pub enum Action {
     Printed(&'static str),
     /// The running kernel has not.
     NotPrinted(&'static str),
+    /// Steps of which each depends on what the one before gave.
+    Play(Play),
     /// Tells ours from C's: see the module's text. `symptom` is part of the error that C's defect leads to.
     Judge {
         /// What ours does and C does not.
@@ -96,6 +101,15 @@ impl Hop {
     }
 }
 
+/// What the machine of a scenario has in its initial ramdisk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Image {
+    /// The base, and upstream's selftests.
+    Base,
+    /// The base, luod, luoctl and their clients.
+    Agent,
+}
+
 /// A list of actions with a name.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -105,6 +119,8 @@ pub struct Scenario {
     pub first: Flavor,
     /// The kernel that is judged.
     pub judged: Flavor,
+    /// What its machine has.
+    pub image: Image,
     /// What happens.
     pub actions: Vec<Action>,
     /// Parts of lines that would be trouble, but belong here.
@@ -120,6 +136,7 @@ impl Scenario {
             name: name.into(),
             first,
             judged: first,
+            image: Image::Base,
             actions,
             expected_trouble: Vec::new(),
             must_fail_with: None,
@@ -149,8 +166,10 @@ impl Scenario {
             } else {
                 action
             };
-            if let Action::Kexec(hop) | Action::KexecRefused(hop, _) = action {
-                flavors.push(hop.into);
+            match action {
+                Action::Kexec(hop) | Action::KexecRefused(hop, _) => flavors.push(hop.into),
+                Action::Play(play) => flavors.extend(&play.kernels),
+                _ => {}
             }
         }
         flavors.sort();

@@ -1,15 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! Going into a kernel without an agent.
+//! Leaving a kernel by other means than the agent's own, or into one without an agent.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use luo_guest::proto::{FromGuest, Op};
+use luo_guest::proto::{FromGuest, Hello, Op, Outcome};
 
 use super::{Machine, POLL};
 
+/// What came of an operation by which the machine may leave its kernel.
+#[derive(Debug, Clone)]
+pub enum Left {
+    /// It is in the next kernel, which says this of itself.
+    For(Hello),
+    /// It has not left. The operation gave this.
+    Stayed(Outcome),
+}
+
 impl Machine {
+    /// Has the agent do something; either it gives an outcome, or the machine goes into its next kernel meanwhile.
+    ///
+    /// # Errors
+    /// When the machine dies, or neither happens in time.
+    pub fn call_or_leave(&mut self, op: Op, timeout: Duration) -> Result<Left> {
+        let what = format!("{op:?}");
+        let id = self.agent.send(op)?;
+        let answer = self.await_message(timeout, &what, |message| match message {
+            FromGuest::Ready(hello) => Some((Left::For(hello), None)),
+            FromGuest::Reply {
+                id: of, outcome, ..
+            } if of == id => Some((Left::Stayed(outcome), None)),
+            FromGuest::Leaving { .. } | FromGuest::Reply { .. } => None,
+        })?;
+        if let Left::For(hello) = &answer.value {
+            self.hello = hello.clone();
+        }
+        Ok(answer.value)
+    }
+
     /// Has the agent go into the loaded kernel. Gives the time-stamp counter at the moment of the system call; that the kernel
     /// refuses is learned by nobody but who waits for the next one.
     ///

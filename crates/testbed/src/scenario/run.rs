@@ -5,25 +5,18 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use luo_guest::proto::{FREE_PER_CPU, LogLine, Op, Outcome, Reply};
+use luo_guest::proto::{FREE_PER_CPU, Hello, Op, Outcome, Reply};
 
-use super::{Action, Expect, Flavor, Hop, Scenario, debug, expect::passed_subtests};
-use crate::{
-    machine::{INITRD, Kernel, Machine, MachineConfig, log_path},
-    watch,
-};
+use super::{Action, Expect, Flavor, Hop, Image, Scenario, debug, expect::passed_subtests};
+use crate::machine::{INITRD, Kernel, Left, Machine, MachineConfig, log_path};
 
 /// No operation of the suites takes longer, by far, on a slow host.
 const OP_TIMEOUT: Duration = Duration::from_secs(180);
-/// Log messages of these, at warning level or worse, are trouble too.
-const OWN_MESSAGES: [&str; 5] = ["luo", "liveupdate", "kho", "memfd_luo", "rust_luo"];
 /// How often, and at what distance, memory that is not free yet is looked at again.
 const SETTLE_ROUNDS: u32 = 10;
 const SETTLE_MS: u64 = 500;
 /// So often is a kexec asked for that is refused because of what others are about to finish.
 const INSISTENCE: u32 = 1000;
-/// Kernel log levels.
-const WARNING: u8 = 4;
 
 /// What scenarios run with.
 #[derive(Debug)]
@@ -32,6 +25,8 @@ pub struct Lab {
     pub kernels: BTreeMap<Flavor, PathBuf>,
     /// The initial ramdisk of every kernel.
     pub initrd: Vec<u8>,
+    /// The one of scenarios that ask for [`Image::Agent`].
+    pub agent_initrd: Vec<u8>,
     /// Where console logs are kept.
     pub logs: PathBuf,
     /// Appended to every command line.
@@ -80,7 +75,10 @@ pub fn run(scenario: &Scenario, lab: &Lab) -> Result<usize> {
 }
 
 fn play(scenario: &Scenario, lab: &Lab) -> Result<usize> {
-    let config = lab.machine(&scenario.name, &scenario.flavors(), scenario.first)?;
+    let mut config = lab.machine(&scenario.name, &scenario.flavors(), scenario.first)?;
+    if scenario.image == Image::Agent {
+        config.initrd.clone_from(&lab.agent_initrd);
+    }
     let log = config.log.clone();
     let mut stage = Stage::start(config, scenario)?;
     stage
@@ -89,10 +87,12 @@ fn play(scenario: &Scenario, lab: &Lab) -> Result<usize> {
     Ok(stage.subtests)
 }
 
-struct Stage<'a> {
-    scenario: &'a Scenario,
+/// A scenario on its machine.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    pub(super) scenario: &'a Scenario,
     config: MachineConfig,
-    machine: Machine,
+    pub(super) machine: Machine,
     marks: BTreeMap<&'static str, u64>,
     subtests: usize,
 }
@@ -196,6 +196,7 @@ impl<'a> Stage<'a> {
                 Ok(())
             }
             Action::Judge { action, .. } => self.act(action),
+            Action::Play(play) => play.run(self),
         }
     }
 
@@ -228,12 +229,43 @@ impl<'a> Stage<'a> {
         Expect::Success.check(&self.call(op)?)
     }
 
-    fn patiently(&self, timeout: Duration) -> Duration {
+    /// A time limit for this scenario's kernels.
+    pub fn patiently(&self, timeout: Duration) -> Duration {
         timeout * self.config.patience
     }
 
-    fn call(&mut self, op: Op) -> Result<Outcome> {
+    /// Has the agent do something; its failure is an ordinary result.
+    ///
+    /// # Errors
+    /// When the machine dies or does not answer in time.
+    pub fn call(&mut self, op: Op) -> Result<Outcome> {
         Ok(self.machine.call(op, self.patiently(OP_TIMEOUT))?.value)
+    }
+
+    /// Has the agent do something by which the machine may leave its kernel.
+    ///
+    /// # Errors
+    /// When the machine dies, or neither happens in time; or trouble in the log so far.
+    pub fn call_or_leave(&mut self, op: Op) -> Result<Left> {
+        self.check_log()?;
+        self.machine.call_or_leave(op, self.patiently(OP_TIMEOUT))
+    }
+
+    /// Waits until the machine has left its kernel, and the next one's agent answers.
+    ///
+    /// # Errors
+    /// When the machine dies or is not ready in time.
+    pub fn await_next_kernel(&mut self) -> Result<Hello> {
+        self.machine.wait_until_ready(self.patiently(OP_TIMEOUT))?;
+        Ok(self.machine.hello().clone())
+    }
+
+    /// The command line that a kernel of this scenario boots with.
+    ///
+    /// # Errors
+    /// When the scenario has no such kernel.
+    pub fn cmdline(&self, kernel: Flavor) -> Result<String> {
+        self.config.cmdline(kernel.name(), &[])
     }
 
     /// What is free now and how much less that is than `before`. The kernel frees some memory only after a while, so a
@@ -260,81 +292,6 @@ impl<'a> Stage<'a> {
             other => bail!("no memory information: {other:?}"),
         }
     }
-
-    /// By the kernel's own account: the console may lag behind.
-    fn has_printed(&mut self, text: &str) -> Result<bool> {
-        Ok(self
-            .kernel_log()?
-            .iter()
-            .any(|line| line.text.contains(text)))
-    }
-
-    fn kernel_log(&mut self) -> Result<Vec<LogLine>> {
-        match self.call(Op::Dmesg)? {
-            Ok(Reply::Log(log)) => Ok(log),
-            other => bail!("cannot read the kernel's log: {other:?}"),
-        }
-    }
-
-    /// Asks kmemleak, where the kernel has it.
-    fn check_leaks(&mut self) -> Result<()> {
-        let read = || Op::ReadFile {
-            path: debug::KMEMLEAK.into(),
-        };
-        if self.call(read())?.is_err() {
-            return Ok(());
-        }
-        Expect::Success.check(&self.call(Op::Sleep {
-            ms: debug::KMEMLEAK_AGE_MS,
-        })?)?;
-        // What only moved during the first scan is found again by the second.
-        for _ in 0..2 {
-            let scan = Op::WriteFile {
-                path: debug::KMEMLEAK.into(),
-                bytes: b"scan".to_vec(),
-            };
-            Expect::Success.check(&self.call(scan)?)?;
-        }
-        let Ok(Reply::Bytes(report)) = self.call(read())? else {
-            bail!("cannot read {}", debug::KMEMLEAK)
-        };
-        let leaks = debug::our_leaks(&String::from_utf8_lossy(&report));
-        ensure!(leaks.is_empty(), "leaked:\n{}", leaks.join("\n"));
-        Ok(())
-    }
-
-    /// The console from the beginning, and the running kernel's own log with its levels.
-    fn check_log(&mut self) -> Result<()> {
-        let log = self.kernel_log()?;
-        let lines = self.machine.console().lines();
-        let console = lines.iter().map(|line| line.text.as_str());
-        // The console's last lines may still be on their way.
-        let texts = console.chain(log.iter().map(|line| line.text.as_str()));
-        let trouble = watch::unexpected(texts, &self.scenario.expected_trouble);
-        ensure!(
-            trouble.is_empty(),
-            "trouble in the kernel's log:\n    {}",
-            trouble.join("\n    ")
-        );
-        let complaints: Vec<_> = log
-            .iter()
-            .filter(|line| is_complaint(line, &self.scenario.expected_trouble))
-            .map(|line| &*line.text)
-            .collect();
-        ensure!(
-            complaints.is_empty(),
-            "live update complains in the kernel's log:\n    {}",
-            complaints.join("\n    ")
-        );
-        Ok(())
-    }
-}
-
-fn is_complaint(line: &LogLine, expected: &[&str]) -> bool {
-    let text = line.text.to_lowercase();
-    line.level <= WARNING
-        && OWN_MESSAGES.iter().any(|prefix| text.starts_with(prefix))
-        && !expected.iter().any(|part| line.text.contains(part))
 }
 
 fn describe(action: &Action) -> String {
@@ -364,32 +321,4 @@ fn describe(action: &Action) -> String {
 /// When the cache cannot be made.
 pub fn default_logs() -> Result<PathBuf> {
     crate::cache::folder("logs")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_live_updates_own_warnings_are_complaints() {
-        let line = |level, text: &str| LogLine {
-            level,
-            us: 0,
-            text: text.into(),
-        };
-        assert!(is_complaint(
-            &line(4, "luo_session: Unable to finish session [x] on release"),
-            &[]
-        ));
-        assert!(is_complaint(&line(3, "KHO: failed"), &[]));
-        assert!(!is_complaint(
-            &line(6, "luo_core: Retrieved live update data"),
-            &[]
-        ));
-        assert!(!is_complaint(
-            &line(4, "APIC calibration not consistent"),
-            &[]
-        ));
-        assert!(!is_complaint(&line(4, "luo: no handler"), &["no handler"]));
-    }
 }
