@@ -9,8 +9,10 @@
 //! - `kunit`: what the kernel tests itself, where it has `KUnit`;
 //! - `load`: kexecs while processes are at work;
 //! - `model`: random operations, compared with the model at every step;
+//! - `agent`: luod and luoctl, with services of several users;
 //! - `testbed`: what the test bed has to notice, and does.
 
+mod agent;
 mod defects;
 mod defects_kexec;
 mod defects_memfd;
@@ -67,7 +69,7 @@ pub struct Options {
     /// The kernels have the debugging aids of `linux/config/lockdep.config`: its `KUnit` tests are there to be looked at, and
     /// what upstream's kernel runs alone is left out.
     pub with_aids: bool,
-    /// How many kexecs in a row the load goes through, and the operations of the model; a few otherwise.
+    /// How many kexecs in a row the load goes through, the operations of the model, and the agent; a few otherwise.
     pub kexecs: Option<u32>,
     /// Which operations of the model there are; always the same otherwise.
     pub seed: Option<u64>,
@@ -87,12 +89,21 @@ impl Kernels {
             .collect()
     }
 
-    /// The laboratory these kernels make, with an image of the base and the selftests.
+    /// The laboratory these kernels make, with the images that the scenarios ask for.
     ///
     /// # Errors
     /// When the image cannot be built.
-    pub fn lab(&self, options: &Options) -> Result<Lab> {
+    pub fn lab(&self, options: &Options, scenarios: &[Scenario]) -> Result<Lab> {
         let mut image = Image::base()?;
+        let mut agent_initrd = Vec::new();
+        if scenarios
+            .iter()
+            .any(|it| it.image == scenario::Image::Agent)
+        {
+            let mut image = image.clone();
+            image.agent()?;
+            agent_initrd = image.archive()?;
+        }
         for program in &self.selftests {
             let name = program
                 .file_name()
@@ -111,6 +122,7 @@ impl Kernels {
         Ok(Lab {
             kernels,
             initrd: image.archive()?,
+            agent_initrd,
             logs,
             extra_cmdline: options.extra_cmdline.clone(),
         })
@@ -133,7 +145,7 @@ pub fn run(kernels: &Kernels, options: &Options) -> Result<Report> {
         !scenarios.is_empty(),
         "no scenario's name contains \"{filter}\""
     );
-    let lab = kernels.lab(options)?;
+    let lab = kernels.lab(options, &scenarios)?;
     let report = Mutex::new(Report::default());
     let next = AtomicUsize::new(0);
     let work = || {
@@ -168,6 +180,10 @@ pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Ve
     };
     let has_ours = |it: &Scenario| it.flavors().contains(&Flavor::Rust);
     let mut scenarios = all(flavors, with_selftests);
+    for &flavor in flavors {
+        scenarios.extend(agent::all(flavor));
+        scenarios.push(agent::updates(flavor, options.kexecs));
+    }
     if flavors.contains(&Flavor::Rust) {
         scenarios.extend(memfd::all());
         scenarios.push(load::kexecs(options.kexecs));

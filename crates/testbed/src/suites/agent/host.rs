@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! A machine on which luod runs, as an operator has it at hand.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use luo_guest::proto::{Exit, Op, Outcome, Reply};
+use luod::protocol::Status;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    machine::{INITRD, Left},
+    scenario::{Flavor, Stage},
+};
+
+/// Programs that do not wait for others end within this time.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(120);
+/// So long may something take that others have to do first.
+const PATIENCE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(20);
+/// How long a process is waited for that may have ended.
+const SOON_MS: u64 = 20;
+/// The images that luoctl loads.
+const KERNEL_PATH: &str = "/tmp/next-kernel";
+const INITRD_PATH: &str = "/tmp/next-initrd";
+
+/// A process of the machine, and where its output goes.
+#[derive(Debug, Clone)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    pub(super) log: String,
+}
+
+/// What a program has said.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) code: i32,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+/// What came of an update.
+#[derive(Debug)]
+pub(super) enum Update {
+    /// The machine is in the next kernel. Nothing runs in it.
+    Went,
+    /// It is in the old one; luoctl said this.
+    Stayed(Said),
+}
+
+/// A machine on which luod runs.
+#[derive(Debug)]
+pub(super) struct Host<'a, 's> {
+    stage: &'a mut Stage<'s>,
+    luod: Option<Process>,
+    started: u32,
+}
+
+impl<'a, 's> Host<'a, 's> {
+    /// A machine on which nothing runs yet.
+    pub(super) fn new(stage: &'a mut Stage<'s>) -> Self {
+        Self {
+            stage,
+            luod: None,
+            started: 0,
+        }
+    }
+
+    /// Starts luod, as an init system does, and waits until it answers.
+    pub(super) fn start_luod(&mut self) -> Result<()> {
+        ensure!(
+            self.start_luod_with(&[])?,
+            "luod has ended before it answered"
+        );
+        Ok(())
+    }
+
+    /// Starts luod with an environment. Gives whether it answers; otherwise it has been killed.
+    pub(super) fn start_luod_with(&mut self, environment: &[&str]) -> Result<bool> {
+        let argv = [&["env"], environment, &["luod"]].concat();
+        let luod = self.spawn(&argv)?;
+        self.luod = Some(luod.clone());
+        let deadline = self.deadline();
+        loop {
+            if let Some(exit) = self.exit(&luod, SOON_MS)? {
+                self.luod = None;
+                ensure!(
+                    exit == Exit::Signal(libc::SIGKILL),
+                    "luod does not start: {exit:?}"
+                );
+                return Ok(false);
+            }
+            if self.luoctl(&["status"])?.code == 0 {
+                return Ok(true);
+            }
+            ensure!(Instant::now() < deadline, "luod does not answer");
+        }
+    }
+
+    /// Waits until luod has been killed.
+    pub(super) fn await_luods_death(&mut self) -> Result<()> {
+        let luod = self.luod.take().context("luod does not run")?;
+        match self.exit(&luod, PATIENCE.as_millis() as u64)? {
+            Some(Exit::Signal(libc::SIGKILL)) => Ok(()),
+            Some(exit) => bail!("luod was not killed, but ended with {exit:?}"),
+            None => bail!("luod lives on"),
+        }
+    }
+
+    /// Kills luod, if it runs.
+    pub(super) fn kill_luod(&mut self) -> Result<()> {
+        if let Some(luod) = self.luod.clone() {
+            self.kill(&luod)?;
+            self.await_luods_death()?;
+        }
+        Ok(())
+    }
+
+    /// luod's process.
+    pub(super) fn luod(&self) -> Result<&Process> {
+        self.luod.as_ref().context("luod does not run")
+    }
+
+    /// Everything that this luod has logged.
+    pub(super) fn luods_log(&mut self) -> Result<String> {
+        let log = self.luod()?.log.clone();
+        self.read(&log)
+    }
+
+    /// Loads the next kernel by luoctl.
+    pub(super) fn load(&mut self, into: Flavor) -> Result<()> {
+        for (name, path) in [(into.name(), KERNEL_PATH), (INITRD, INITRD_PATH)] {
+            self.succeed(&["/init", "payload", name, path])?;
+        }
+        let cmdline = self.stage.cmdline(into)?;
+        let load = ["load", KERNEL_PATH, "--initrd", INITRD_PATH];
+        let words = [&load[..], &["--cmdline", &cmdline]].concat();
+        let said = self.luoctl(&words)?;
+        ensure!(said.code == 0, "luoctl load fails: {said:?}");
+        self.succeed(&["rm", KERNEL_PATH, INITRD_PATH]).map(drop)
+    }
+
+    /// `luoctl update`, with more words.
+    pub(super) fn update(&mut self, words: &[&str]) -> Result<Update> {
+        let argv = [&["luoctl", "update"], words].concat();
+        match self.stage.call_or_leave(exec(&argv))? {
+            Left::For(_) => {
+                self.luod = None;
+                Ok(Update::Went)
+            }
+            Left::Stayed(outcome) => said(outcome).map(Update::Stayed),
+        }
+    }
+
+    /// An update that has to go through. Nothing runs in the next kernel, not even luod.
+    pub(super) fn go(&mut self) -> Result<()> {
+        match self.update(&[])? {
+            Update::Went => Ok(()),
+            Update::Stayed(said) => bail!("the update does not go through: {said:?}"),
+        }
+    }
+
+    /// An update that must not go through; luoctl says why.
+    pub(super) fn stay(&mut self, words: &[&str], why: &str) -> Result<Said> {
+        let Update::Stayed(said) = self.update(words)? else {
+            bail!("the update goes through, though it should not: {why}")
+        };
+        let text = format!("{}{}", said.stdout, said.stderr);
+        ensure!(text.contains(why), "luoctl does not say {why:?}: {said:?}");
+        Ok(said)
+    }
+
+    pub(super) fn luoctl(&mut self, words: &[&str]) -> Result<Said> {
+        self.run(&[&["luoctl"], words].concat())
+    }
+
+    pub(super) fn luoctl_json<T: DeserializeOwned>(&mut self, words: &[&str]) -> Result<T> {
+        let argv = [&["luoctl"], words, &["--json"]].concat();
+        let text = self.succeed(&argv)?;
+        serde_json::from_str(&text).with_context(|| format!("luoctl printed {text}"))
+    }
+
+    pub(super) fn status(&mut self) -> Result<Status> {
+        self.luoctl_json(&["status"])
+    }
+
+    /// Waits until luod's status is such.
+    pub(super) fn await_status(
+        &mut self,
+        what: &str,
+        is: impl Fn(&Status) -> bool,
+    ) -> Result<Status> {
+        let deadline = self.deadline();
+        loop {
+            let status = self.status()?;
+            if is(&status) {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "not {what}: {status:#?}");
+            thread::sleep(POLL);
+        }
+    }
+
+    pub(super) fn run(&mut self, argv: &[&str]) -> Result<Said> {
+        said(self.stage.call(exec(argv))?).with_context(|| argv.join(" "))
+    }
+
+    /// Runs a program that has to exit with 0. Gives what it printed.
+    pub(super) fn succeed(&mut self, argv: &[&str]) -> Result<String> {
+        let said = self.run(argv)?;
+        ensure!(said.code == 0, "{} fails: {said:?}", argv.join(" "));
+        Ok(said.stdout)
+    }
+
+    pub(super) fn spawn(&mut self, argv: &[&str]) -> Result<Process> {
+        self.started += 1;
+        let log = format!("/tmp/output-{}", self.started);
+        let argv = argv.iter().map(|&word| word.into()).collect();
+        let spawn = Op::Spawn {
+            argv,
+            log: log.clone(),
+        };
+        match self.reply(spawn)? {
+            Reply::Pid(pid) => Ok(Process { pid, log }),
+            other => bail!("no process: {other:?}"),
+        }
+    }
+
+    /// Starts a mode of the guest's init under a user, who may have an eye on other programs of that user only.
+    pub(super) fn spawn_as(&mut self, uid: u32, words: &[&str]) -> Result<Process> {
+        let uid = uid.to_string();
+        self.spawn(&[&["/init", "as", &uid, "/init"], words].concat())
+    }
+
+    /// Waits until a process has said something; gives all of it.
+    pub(super) fn await_word(&mut self, process: &Process, word: &str) -> Result<String> {
+        let deadline = self.deadline();
+        loop {
+            let exit = self.exit(process, 0)?;
+            let text = self.read(&process.log)?;
+            if text.contains(word) {
+                return Ok(text);
+            }
+            ensure!(
+                exit.is_none(),
+                "the process has ended ({exit:?}) and not said {word:?}:\n{text}"
+            );
+            ensure!(
+                Instant::now() < deadline,
+                "the process has not said {word:?}:\n{text}"
+            );
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until a process has ended.
+    pub(super) fn await_exit(&mut self, process: &Process) -> Result<Exit> {
+        let exit = self.exit(process, PATIENCE.as_millis() as u64)?;
+        exit.context("the process has not ended")
+    }
+
+    pub(super) fn kill(&mut self, process: &Process) -> Result<()> {
+        let (pid, signal) = (process.pid, libc::SIGKILL);
+        self.reply(Op::Kill { pid, signal }).map(drop)
+    }
+
+    pub(super) fn read(&mut self, path: &str) -> Result<String> {
+        match self.reply(Op::ReadFile { path: path.into() })? {
+            Reply::Bytes(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            other => bail!("{path} gives {other:?}"),
+        }
+    }
+
+    /// Adds what luod has logged to an error, if it is still there to be read.
+    pub(super) fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        match self.luods_log() {
+            Ok(log) => error.context(format!("luod's log:\n{log}")),
+            Err(_) => error,
+        }
+    }
+
+    fn exit(&mut self, process: &Process, timeout_ms: u64) -> Result<Option<Exit>> {
+        let pid = process.pid;
+        match self.stage.call(Op::Wait { pid, timeout_ms })? {
+            Ok(Reply::Exit(exit)) => Ok(Some(exit)),
+            Err(failure) if failure.errno == libc::ETIMEDOUT => Ok(None),
+            other => bail!("no exit: {other:?}"),
+        }
+    }
+
+    fn reply(&mut self, op: Op) -> Result<Reply> {
+        let outcome = self.stage.call(op)?;
+        outcome.map_err(|failure| anyhow!("errno {}: {}", failure.errno, failure.message))
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.stage.patiently(PATIENCE)
+    }
+}
+
+fn exec(argv: &[&str]) -> Op {
+    Op::Exec {
+        argv: argv.iter().map(|&word| word.into()).collect(),
+        env: Vec::new(),
+        timeout_ms: PROGRAM_TIMEOUT.as_millis() as u64,
+    }
+}
+
+fn said(outcome: Outcome) -> Result<Said> {
+    match outcome {
+        Ok(Reply::Exec {
+            end: Exit::Code(code),
+            stdout,
+            stderr,
+        }) => Ok(Said {
+            code,
+            stdout,
+            stderr,
+        }),
+        other => bail!("no exit code: {other:?}"),
+    }
+}
