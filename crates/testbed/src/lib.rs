@@ -13,6 +13,7 @@ pub mod golden;
 pub mod hostile;
 pub mod image;
 pub mod machine;
+mod operator;
 mod progress;
 pub mod report;
 pub mod scenario;

@@ -180,10 +180,8 @@ pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Ve
     };
     let has_ours = |it: &Scenario| it.flavors().contains(&Flavor::Rust);
     let mut scenarios = all(flavors, with_selftests);
-    for &flavor in flavors {
-        scenarios.extend(agent::all(flavor));
-        scenarios.push(agent::updates(flavor, options.kexecs));
-    }
+    let updates = |&flavor: &Flavor| agent::updates(flavor, options.kexecs);
+    scenarios.extend(flavors.iter().map(updates));
     if flavors.contains(&Flavor::Rust) {
         scenarios.extend(memfd::all());
         scenarios.push(load::kexecs(options.kexecs));
@@ -214,6 +212,7 @@ fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
         scenarios.extend(defects_kexec::all(flavor));
         scenarios.extend(defects_probe::all(flavor));
         scenarios.extend(defects_memfd::all(flavor));
+        scenarios.extend(agent::all(flavor));
     }
     scenarios.extend(flavors.last().into_iter().flat_map(|&it| testbed::all(it)));
     scenarios

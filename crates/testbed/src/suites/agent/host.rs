@@ -7,40 +7,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use luo_guest::proto::{Exit, Op, Outcome, Reply};
+use anyhow::{Context as _, Result, bail, ensure};
+use luo_guest::proto::Exit;
 use luod::protocol::Status;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    machine::{INITRD, Left},
+    machine::Left,
+    operator::{Operator as _, Said, exec, said},
     scenario::{Flavor, Stage},
 };
 
-/// Programs that do not wait for others end within this time.
-const PROGRAM_TIMEOUT: Duration = Duration::from_secs(120);
 /// So long may something take that others have to do first.
 const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
-/// How long a process is waited for that may have ended.
-const SOON_MS: u64 = 20;
-/// The images that luoctl loads.
-const KERNEL_PATH: &str = "/tmp/next-kernel";
-const INITRD_PATH: &str = "/tmp/next-initrd";
 
 /// A process of the machine, and where its output goes.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) log: String,
-}
-
-/// What a program has said.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) code: i32,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
 }
 
 /// What came of an update.
@@ -86,7 +72,7 @@ impl<'a, 's> Host<'a, 's> {
         self.luod = Some(luod.clone());
         let deadline = self.deadline();
         loop {
-            if let Some(exit) = self.exit(&luod, SOON_MS)? {
+            if let Some(exit) = self.stage.exit(luod.pid, POLL)? {
                 self.luod = None;
                 ensure!(
                     exit == Exit::Signal(libc::SIGKILL),
@@ -104,7 +90,7 @@ impl<'a, 's> Host<'a, 's> {
     /// Waits until luod has been killed.
     pub(super) fn await_luods_death(&mut self) -> Result<()> {
         let luod = self.luod.take().context("luod does not run")?;
-        match self.exit(&luod, PATIENCE.as_millis() as u64)? {
+        match self.stage.exit(luod.pid, PATIENCE)? {
             Some(Exit::Signal(libc::SIGKILL)) => Ok(()),
             Some(exit) => bail!("luod was not killed, but ended with {exit:?}"),
             None => bail!("luod lives on"),
@@ -133,15 +119,8 @@ impl<'a, 's> Host<'a, 's> {
 
     /// Loads the next kernel by luoctl.
     pub(super) fn load(&mut self, into: Flavor) -> Result<()> {
-        for (name, path) in [(into.name(), KERNEL_PATH), (INITRD, INITRD_PATH)] {
-            self.succeed(&["/init", "payload", name, path])?;
-        }
         let cmdline = self.stage.cmdline(into)?;
-        let load = ["load", KERNEL_PATH, "--initrd", INITRD_PATH];
-        let words = [&load[..], &["--cmdline", &cmdline]].concat();
-        let said = self.luoctl(&words)?;
-        ensure!(said.code == 0, "luoctl load fails: {said:?}");
-        self.succeed(&["rm", KERNEL_PATH, INITRD_PATH]).map(drop)
+        self.stage.load(into.name(), &cmdline)
     }
 
     /// `luoctl update`, with more words.
@@ -206,28 +185,18 @@ impl<'a, 's> Host<'a, 's> {
     }
 
     pub(super) fn run(&mut self, argv: &[&str]) -> Result<Said> {
-        said(self.stage.call(exec(argv))?).with_context(|| argv.join(" "))
+        self.stage.run(argv)
     }
 
-    /// Runs a program that has to exit with 0. Gives what it printed.
     pub(super) fn succeed(&mut self, argv: &[&str]) -> Result<String> {
-        let said = self.run(argv)?;
-        ensure!(said.code == 0, "{} fails: {said:?}", argv.join(" "));
-        Ok(said.stdout)
+        self.stage.succeed(argv)
     }
 
     pub(super) fn spawn(&mut self, argv: &[&str]) -> Result<Process> {
         self.started += 1;
         let log = format!("/tmp/output-{}", self.started);
-        let argv = argv.iter().map(|&word| word.into()).collect();
-        let spawn = Op::Spawn {
-            argv,
-            log: log.clone(),
-        };
-        match self.reply(spawn)? {
-            Reply::Pid(pid) => Ok(Process { pid, log }),
-            other => bail!("no process: {other:?}"),
-        }
+        let pid = self.stage.start(argv, &log)?;
+        Ok(Process { pid, log })
     }
 
     /// Starts a mode of the guest's init under a user, who may have an eye on other programs of that user only.
@@ -240,7 +209,7 @@ impl<'a, 's> Host<'a, 's> {
     pub(super) fn await_word(&mut self, process: &Process, word: &str) -> Result<String> {
         let deadline = self.deadline();
         loop {
-            let exit = self.exit(process, 0)?;
+            let exit = self.stage.exit(process.pid, Duration::ZERO)?;
             let text = self.read(&process.log)?;
             if text.contains(word) {
                 return Ok(text);
@@ -259,20 +228,16 @@ impl<'a, 's> Host<'a, 's> {
 
     /// Waits until a process has ended.
     pub(super) fn await_exit(&mut self, process: &Process) -> Result<Exit> {
-        let exit = self.exit(process, PATIENCE.as_millis() as u64)?;
+        let exit = self.stage.exit(process.pid, PATIENCE)?;
         exit.context("the process has not ended")
     }
 
     pub(super) fn kill(&mut self, process: &Process) -> Result<()> {
-        let (pid, signal) = (process.pid, libc::SIGKILL);
-        self.reply(Op::Kill { pid, signal }).map(drop)
+        self.stage.signal(process.pid, libc::SIGKILL)
     }
 
     pub(super) fn read(&mut self, path: &str) -> Result<String> {
-        match self.reply(Op::ReadFile { path: path.into() })? {
-            Reply::Bytes(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            other => bail!("{path} gives {other:?}"),
-        }
+        self.stage.read(path)
     }
 
     /// Adds what luod has logged to an error, if it is still there to be read.
@@ -283,44 +248,7 @@ impl<'a, 's> Host<'a, 's> {
         }
     }
 
-    fn exit(&mut self, process: &Process, timeout_ms: u64) -> Result<Option<Exit>> {
-        let pid = process.pid;
-        match self.stage.call(Op::Wait { pid, timeout_ms })? {
-            Ok(Reply::Exit(exit)) => Ok(Some(exit)),
-            Err(failure) if failure.errno == libc::ETIMEDOUT => Ok(None),
-            other => bail!("no exit: {other:?}"),
-        }
-    }
-
-    fn reply(&mut self, op: Op) -> Result<Reply> {
-        let outcome = self.stage.call(op)?;
-        outcome.map_err(|failure| anyhow!("errno {}: {}", failure.errno, failure.message))
-    }
-
     fn deadline(&self) -> Instant {
         Instant::now() + self.stage.patiently(PATIENCE)
-    }
-}
-
-fn exec(argv: &[&str]) -> Op {
-    Op::Exec {
-        argv: argv.iter().map(|&word| word.into()).collect(),
-        env: Vec::new(),
-        timeout_ms: PROGRAM_TIMEOUT.as_millis() as u64,
-    }
-}
-
-fn said(outcome: Outcome) -> Result<Said> {
-    match outcome {
-        Ok(Reply::Exec {
-            end: Exit::Code(code),
-            stdout,
-            stderr,
-        }) => Ok(Said {
-            code,
-            stdout,
-            stderr,
-        }),
-        other => bail!("no exit code: {other:?}"),
     }
 }
