@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! `cargo xtask demo`: a memcached whose kernel is replaced under it.
+//! `cargo xtask demo`: a memcached whose kernel is replaced under it, by luod and luoctl.
 
 use std::process::ExitCode;
 
@@ -23,6 +23,10 @@ pub struct Demo {
     #[arg(long, value_name = "N", default_value_t = 200_000,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     keys: u32,
+    /// How many updates there are, with all keys read back after each
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    updates: u32,
     /// Print the result as JSON, and no progress of the demo
     #[arg(long)]
     json: bool,
@@ -42,6 +46,7 @@ impl Demo {
             kernel: image.bzimage,
             flavor: self.flavor.into(),
             keys: self.keys,
+            updates: self.updates,
             quiet: self.json,
             logs: None,
         })?;

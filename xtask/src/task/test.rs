@@ -30,7 +30,7 @@ pub struct Test {
     /// The suites on kernels of this variant only [default: plain on 7.2, lockdep on 7.3]
     #[arg(long, value_enum, conflicts_with = "quick")]
     variant: Option<Variant>,
-    /// How many kexecs in a row the suites `load` and `model` go through [default: 3]
+    /// How many kexecs in a row the suites `load`, `model` and `agent` go through [default: 3]
     #[arg(long, value_name = "N", conflicts_with = "quick",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     kexecs: Option<u32>,

@@ -62,6 +62,7 @@ fn by_the_clock(lab: &Lab, flavor: Flavor) -> Result<Vec<Phase>> {
         kernel,
         flavor,
         keys: KEYS,
+        updates: 1,
         quiet: true,
         logs: Some(Path::new(&lab.logs).to_owned()),
     })?;
@@ -70,7 +71,8 @@ fn by_the_clock(lab: &Lab, flavor: Flavor) -> Result<Vec<Phase>> {
         name: it.name.to_owned(),
         value: it.ms,
     };
-    Ok(result.phases.iter().map(phase).collect())
+    let phases = result.updates.iter().flat_map(|it| &it.phases);
+    Ok(phases.map(phase).collect())
 }
 
 fn counted(lab: &Lab, flavor: Flavor) -> Result<Vec<Phase>> {

@@ -30,7 +30,7 @@ const ASK: &[u8] = b"get probe\r\n";
 pub(super) struct Probe {
     answers: Arc<Mutex<Answers>>,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// A time without an answer, from the answer before it to the one after it.
@@ -94,7 +94,7 @@ impl Probe {
         Self {
             answers,
             stop,
-            thread,
+            thread: Some(thread),
         }
     }
 
@@ -108,10 +108,8 @@ impl Probe {
         self.wait(timeout, |last| last > start)
     }
 
-    /// The time without an answer that `moment` lies in.
-    pub(super) fn stop(self, moment: Instant) -> Result<Gap> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().ok();
+    /// The time without an answer that `moment` lies in; it is over.
+    pub(super) fn gap(&self, moment: Instant) -> Result<Gap> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers
             .gap_around(moment)
@@ -132,6 +130,15 @@ impl Probe {
             thread::sleep(Duration::from_millis(1));
         }
         bail!("no answer to the probe within {} s", timeout.as_secs())
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
     }
 }
 

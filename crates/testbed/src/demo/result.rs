@@ -17,12 +17,25 @@ pub struct DemoResult {
     pub kernel_before: String,
     /// Release and version of the kernel that took over.
     pub kernel_after: String,
-    /// It was really another boot.
-    pub booted_anew: bool,
     /// Keys that memcached held before.
     pub keys_written: u32,
     /// The bytes of their values.
     pub bytes_written: u64,
+    /// How many updates there should be.
+    pub updates_wanted: u32,
+    /// Those that there were, in their order.
+    pub updates: Vec<Update>,
+    /// Warnings in the kernels' log.
+    pub kernel_trouble: Vec<String>,
+    /// All that both kernels printed.
+    pub console_log: PathBuf,
+}
+
+/// What was found after one update.
+#[derive(Debug, Clone, Serialize)]
+pub struct Update {
+    /// It was really another boot.
+    pub booted_anew: bool,
     /// Keys that came back with their value.
     pub keys_kept: u32,
     /// Keys that did not come back.
@@ -33,10 +46,6 @@ pub struct DemoResult {
     pub blackout_ms: f64,
     /// What that time went into, from the last answer to the next.
     pub phases: Vec<Phase>,
-    /// Warnings in the kernels' log.
-    pub kernel_trouble: Vec<String>,
-    /// All that both kernels printed.
-    pub console_log: PathBuf,
 }
 
 /// One part of the blackout.
@@ -48,14 +57,43 @@ pub struct Phase {
     pub ms: f64,
 }
 
+impl Update {
+    /// Whether nothing of so many keys was lost or changed.
+    pub fn is_good(&self, keys: u32) -> bool {
+        self.booted_anew && self.keys_kept == keys && self.keys_lost == 0 && self.wrong_values == 0
+    }
+}
+
 impl DemoResult {
     /// Whether nothing was lost, changed or complained about.
     pub fn is_good(&self) -> bool {
-        self.booted_anew
-            && self.keys_kept == self.keys_written
-            && self.keys_lost == 0
-            && self.wrong_values == 0
+        self.updates.len() == self.updates_wanted as usize
+            && self.updates.iter().all(|it| it.is_good(self.keys_written))
             && self.kernel_trouble.is_empty()
+    }
+
+    fn write_blackout(&self, f: &mut fmt::Formatter<'_>, last: &Update) -> fmt::Result {
+        if self.updates.len() > 1 {
+            let seconds = || self.updates.iter().map(|it| it.blackout_ms / 1000.0);
+            writeln!(
+                f,
+                "Blackouts as the client saw them: {:.2} to {:.2} s",
+                seconds().fold(f64::INFINITY, f64::min),
+                seconds().fold(0.0, f64::max)
+            )?;
+        }
+        let which = if self.updates.len() > 1 {
+            "The last"
+        } else {
+            "Blackout as the client saw it"
+        };
+        writeln!(f, "{which}: {:.2} s, of which", last.blackout_ms / 1000.0)?;
+        let widths = last.phases.iter().map(|phase| phase.name.len());
+        let width = widths.max().unwrap_or_default();
+        for Phase { name, ms } in &last.phases {
+            writeln!(f, "  {name:width$}  {:7.3} s", ms / 1000.0)?;
+        }
+        Ok(())
     }
 }
 
@@ -69,28 +107,26 @@ impl fmt::Display for DemoResult {
         writeln!(f, "Live update: {whose}")?;
         writeln!(f, "Kernel:      {}", self.kernel_before)?;
         writeln!(f, "replaced by: {}", self.kernel_after)?;
+        if self.updates_wanted > 1 {
+            writeln!(
+                f,
+                "Updates:     {} of {}",
+                self.updates.len(),
+                self.updates_wanted
+            )?;
+        }
         let mib = self.bytes_written as f64 / f64::from(1 << 20);
         writeln!(f)?;
-        writeln!(
-            f,
-            "Keys kept:    {} of {} ({mib:.1} MiB of values)",
-            self.keys_kept, self.keys_written
-        )?;
-        writeln!(f, "Keys lost:    {}", self.keys_lost)?;
-        writeln!(f, "Wrong values: {}", self.wrong_values)?;
-        writeln!(
-            f,
-            "Blackout as the client saw it: {:.2} s, of which",
-            self.blackout_ms / 1000.0
-        )?;
-        let width = self
-            .phases
-            .iter()
-            .map(|phase| phase.name.len())
-            .max()
-            .unwrap_or_default();
-        for Phase { name, ms } in &self.phases {
-            writeln!(f, "  {name:width$}  {:7.3} s", ms / 1000.0)?;
+        // What is lost once stays lost, so that the last update tells of all.
+        if let Some(last) = self.updates.last() {
+            writeln!(
+                f,
+                "Keys kept:    {} of {} ({mib:.1} MiB of values)",
+                last.keys_kept, self.keys_written
+            )?;
+            writeln!(f, "Keys lost:    {}", last.keys_lost)?;
+            writeln!(f, "Wrong values: {}", last.wrong_values)?;
+            self.write_blackout(f, last)?;
         }
         for line in &self.kernel_trouble {
             writeln!(f, "Trouble in the kernel's log: {line}")?;
@@ -163,14 +199,9 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn result() -> DemoResult {
-        DemoResult {
-            implementation: "rust",
-            kernel_before: "7.2".into(),
-            kernel_after: "7.2".into(),
+    fn update() -> Update {
+        Update {
             booted_anew: true,
-            keys_written: 10,
-            bytes_written: 1 << 20,
             keys_kept: 10,
             keys_lost: 0,
             wrong_values: 0,
@@ -179,6 +210,18 @@ mod tests {
                 name: "stop",
                 ms: 250.0,
             }],
+        }
+    }
+
+    fn result(updates: Vec<Update>) -> DemoResult {
+        DemoResult {
+            implementation: "rust",
+            kernel_before: "7.2".into(),
+            kernel_after: "7.2".into(),
+            keys_written: 10,
+            bytes_written: 1 << 20,
+            updates_wanted: 2,
+            updates,
             kernel_trouble: Vec::new(),
             console_log: "/log".into(),
         }
@@ -186,43 +229,47 @@ mod tests {
 
     #[test]
     fn one_lost_key_or_warning_or_no_reboot_is_a_failure() {
-        assert!(result().is_good());
-        assert!(
-            !DemoResult {
-                keys_kept: 9,
-                keys_lost: 1,
-                ..result()
-            }
-            .is_good()
-        );
-        assert!(
-            !DemoResult {
-                keys_kept: 9,
-                wrong_values: 1,
-                ..result()
-            }
-            .is_good()
-        );
-        assert!(
-            !DemoResult {
-                booted_anew: false,
-                ..result()
-            }
-            .is_good()
-        );
-        assert!(
-            !DemoResult {
-                kernel_trouble: vec!["WARNING:".into()],
-                ..result()
-            }
-            .is_good()
-        );
+        assert!(result(vec![update(), update()]).is_good());
+        let lost = Update {
+            keys_kept: 9,
+            keys_lost: 1,
+            ..update()
+        };
+        let wrong = Update {
+            keys_kept: 9,
+            wrong_values: 1,
+            ..update()
+        };
+        let stayed = Update {
+            booted_anew: false,
+            ..update()
+        };
+        for bad in [lost, wrong, stayed] {
+            assert!(!result(vec![bad.clone(), update()]).is_good(), "{bad:?}");
+            assert!(!result(vec![update(), bad.clone()]).is_good(), "{bad:?}");
+        }
+        assert!(!result(vec![update()]).is_good(), "one is missing");
+        let complaint = DemoResult {
+            kernel_trouble: vec!["WARNING:".into()],
+            ..result(vec![update(), update()])
+        };
+        assert!(!complaint.is_good());
     }
 
     #[test]
     fn the_text_says_what_a_person_asks() {
-        let text = result().to_string();
-        for part in ["10 of 10", "1.50 s", "0.250 s", "Nothing was lost."] {
+        let longer = Update {
+            blackout_ms: 2500.0,
+            ..update()
+        };
+        let text = result(vec![longer, update()]).to_string();
+        for part in [
+            "2 of 2",
+            "10 of 10",
+            "1.50 to 2.50 s",
+            "0.250 s",
+            "Nothing was lost.",
+        ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
     }

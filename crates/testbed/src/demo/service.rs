@@ -1,34 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! memcached in the guest, and what an agent does to carry its memory over.
+//! memcached in the guest, and what an operator does to carry its memory over: nothing but luod and luoctl.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use luo_guest::{
-    pattern::Content,
-    proto::{Exit, Hello, LoadMethod, MemfdSpec, Op, Pages, Reply},
-};
+use luo_guest::proto::{Exit, Hello};
+use luod::protocol::{SOCKET_PATH, Timeline};
 
 use super::MEMCACHED;
-use crate::machine::{INITRD, Machine};
+use crate::{
+    machine::{Left, Machine},
+    operator::{Operator as _, exec, said},
+};
 
 /// memcached's port.
 pub(super) const PORT: u16 = 11211;
 
-const MEMORY: &str = "memory";
-const META: &str = "meta";
-const DEVICE: &str = "device";
-const SESSION: &str = "memcached";
-const MEMORY_TOKEN: u64 = 1;
-const META_TOKEN: u64 = 2;
-/// A link to the memory file; memcached writes its notes beside it.
-const MEMORY_PATH: &str = "/run/cache";
-const META_PATH: &str = "/run/cache.meta";
+/// What luod keeps for it.
+const NAME: &str = "memcached";
 const LOG_PATH: &str = "/run/memcached.log";
-const STEP_TIMEOUT: Duration = Duration::from_secs(60);
-const STOP_TIMEOUT_MS: u64 = 20_000;
-const CLOCK_TIMEOUT_MS: u64 = 20_000;
+const LUODS_LOG_PATH: &str = "/run/luod.log";
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+const UPDATE_TIMEOUT: Duration = Duration::from_secs(120);
 /// memcached needs about 250 bytes for a key with its value; twice that leaves room for its size classes.
 const BYTES_PER_KEY: u64 = 512;
 
@@ -40,224 +34,53 @@ pub fn memory_mib(keys: u32) -> u64 {
 #[derive(Debug)]
 pub(super) struct Service {
     memory_mib: u64,
+    /// A link to the memory file; memcached writes its notes beside it.
+    memory_path: String,
     pid: u32,
 }
 
 impl Service {
     pub(super) fn start(machine: &mut Machine, keys: u32) -> Result<Self> {
-        let content = Content::full(0, 0);
-        let spec = MemfdSpec {
-            content,
-            pages: Pages::Small,
-            flags: 0,
-            seals: 0,
-            position: 0,
-        };
-        done(
-            machine,
-            Op::MemfdCreate {
-                slot: MEMORY.into(),
-                spec,
-            },
-        )?;
-        done(
-            machine,
-            Op::LinkSlot {
-                slot: MEMORY.into(),
-                path: MEMORY_PATH.into(),
-            },
-        )?;
+        start_luod(machine)?;
         let memory_mib = memory_mib(keys);
-        let mut service = Self { memory_mib, pid: 0 };
-        service.spawn(machine)?;
+        let size = format!("{memory_mib}M");
+        let said = machine.succeed(&["luoctl", "keep", "add", NAME, "--size", &size])?;
+        let path = said.lines().find(|line| line.starts_with('/'));
+        let mut service = Self {
+            memory_mib,
+            memory_path: path
+                .with_context(|| format!("luoctl gives no path: {said}"))?
+                .to_owned(),
+            pid: 0,
+        };
+        service.start_again(machine)?;
         Ok(service)
-    }
-
-    pub(super) fn load_kernel(
-        &self,
-        machine: &mut Machine,
-        kernel: &str,
-        cmdline: &str,
-    ) -> Result<()> {
-        let (kernel, initrd, cmdline) = (kernel.into(), INITRD.into(), cmdline.into());
-        done(
-            machine,
-            Op::KexecLoad {
-                kernel,
-                initrd,
-                cmdline,
-                method: LoadMethod::File,
-            },
-        )
     }
 
     /// A clean stop, in which memcached notes what it needs to go on.
     pub(super) fn stop(&self, machine: &mut Machine) -> Result<()> {
-        done(
-            machine,
-            Op::Kill {
-                pid: self.pid,
-                signal: libc::SIGUSR1,
-            },
-        )?;
-        match reply(
-            machine,
-            Op::Wait {
-                pid: self.pid,
-                timeout_ms: STOP_TIMEOUT_MS,
-            },
-        )? {
-            Reply::Exit(Exit::Code(0)) => Ok(()),
+        machine.signal(self.pid, libc::SIGUSR1)?;
+        match machine.exit(self.pid, STOP_TIMEOUT)? {
+            Some(Exit::Code(0)) => Ok(()),
             end => bail!("memcached did not stop cleanly: {end:?}"),
         }
-    }
-
-    /// From here on the agent holds the session, and has to live until the kexec.
-    pub(super) fn preserve(&self, machine: &mut Machine) -> Result<()> {
-        done(
-            machine,
-            Op::MemfdFromFile {
-                slot: META.into(),
-                path: META_PATH.into(),
-            },
-        )?;
-        done(
-            machine,
-            Op::OpenDevice {
-                slot: DEVICE.into(),
-            },
-        )?;
-        done(
-            machine,
-            Op::CreateSession {
-                device: DEVICE.into(),
-                name: SESSION.into(),
-                slot: SESSION.into(),
-            },
-        )?;
-        for (token, file) in [(MEMORY_TOKEN, MEMORY), (META_TOKEN, META)] {
-            done(
-                machine,
-                Op::Preserve {
-                    session: SESSION.into(),
-                    token,
-                    file: file.into(),
-                },
-            )?;
-        }
-        done(
-            machine,
-            Op::Close {
-                slot: DEVICE.into(),
-            },
-        )
-    }
-
-    pub(super) fn open_device(&self, machine: &mut Machine) -> Result<()> {
-        done(
-            machine,
-            Op::OpenDevice {
-                slot: DEVICE.into(),
-            },
-        )
-    }
-
-    pub(super) fn retrieve(&self, machine: &mut Machine) -> Result<()> {
-        done(
-            machine,
-            Op::RetrieveSession {
-                device: DEVICE.into(),
-                name: SESSION.into(),
-                slot: SESSION.into(),
-            },
-        )?;
-        done(
-            machine,
-            Op::Close {
-                slot: DEVICE.into(),
-            },
-        )?;
-        for (token, file) in [(MEMORY_TOKEN, MEMORY), (META_TOKEN, META)] {
-            done(
-                machine,
-                Op::Retrieve {
-                    session: SESSION.into(),
-                    token,
-                    file: file.into(),
-                },
-            )?;
-        }
-        done(
-            machine,
-            Op::LinkSlot {
-                slot: MEMORY.into(),
-                path: MEMORY_PATH.into(),
-            },
-        )?;
-        done(
-            machine,
-            Op::MemfdToFile {
-                slot: META.into(),
-                path: META_PATH.into(),
-            },
-        )
     }
 
     /// memcached refuses memory whose stop is not in the past by its clock, which counts seconds; a kernel that has just booted
     /// has its time from a clock that counts seconds too.
     pub(super) fn wait_for_clock(&self, machine: &mut Machine) -> Result<()> {
-        let Reply::Bytes(meta) = reply(
-            machine,
-            Op::ReadFile {
-                path: META_PATH.into(),
-            },
-        )?
-        else {
-            bail!("no meta file")
-        };
-        let stop_time = stop_time(&String::from_utf8_lossy(&meta))?;
+        let stop_time = stop_time(&machine.read(&format!("{}.meta", self.memory_path))?)?;
         let script = format!("while [ $(date +%s) -le {stop_time} ]; do sleep 0.02; done");
-        let argv = vec!["/bin/sh".into(), "-c".into(), script];
-        match reply(
-            machine,
-            Op::Exec {
-                argv,
-                env: Vec::new(),
-                timeout_ms: CLOCK_TIMEOUT_MS,
-            },
-        )? {
-            Reply::Exec {
-                end: Exit::Code(0), ..
-            } => Ok(()),
-            end => bail!(
-                "the guest's clock does not reach {stop_time}, when memcached was stopped: {end:?}"
-            ),
-        }
+        let waited = machine.run(&["/bin/sh", "-c", &script])?;
+        ensure!(
+            waited.code == 0,
+            "the guest's clock does not reach {stop_time}, when memcached was stopped: {waited:?}"
+        );
+        Ok(())
     }
 
     pub(super) fn start_again(&mut self, machine: &mut Machine) -> Result<()> {
-        self.spawn(machine)
-    }
-
-    /// The memory is memcached's again, and the session is over.
-    pub(super) fn finish(&self, machine: &mut Machine) -> Result<()> {
-        done(
-            machine,
-            Op::Finish {
-                session: SESSION.into(),
-            },
-        )?;
-        done(
-            machine,
-            Op::Close {
-                slot: SESSION.into(),
-            },
-        )
-    }
-
-    fn spawn(&mut self, machine: &mut Machine) -> Result<()> {
-        let memory = self.memory_mib.to_string();
-        let port = PORT.to_string();
+        let (memory, port) = (self.memory_mib.to_string(), PORT.to_string());
         let argv = [
             MEMCACHED,
             "-u",
@@ -265,50 +88,47 @@ impl Service {
             "-m",
             &memory,
             "-e",
-            MEMORY_PATH,
+            &self.memory_path,
             "-p",
             &port,
             "-U",
             "0",
             "-v",
         ];
-        let argv = argv.iter().map(|&word| word.into()).collect();
-        match reply(
-            machine,
-            Op::Spawn {
-                argv,
-                log: LOG_PATH.into(),
-            },
-        )? {
-            Reply::Pid(pid) => self.pid = pid,
-            other => bail!("memcached was not started: {other:?}"),
-        }
+        self.pid = machine.start(&argv, LOG_PATH)?;
         Ok(())
     }
 }
 
-/// Goes into the loaded kernel.
-pub(super) fn kexec(machine: &mut Machine, timeout: Duration) -> Result<Hello> {
-    match machine.kexec(timeout)? {
-        Ok(hello) => Ok(hello),
-        Err(failure) => bail!(
-            "the kernel refuses the kexec with errno {}: {}",
-            failure.errno,
-            failure.message
-        ),
-    }
-}
-
-fn done(machine: &mut Machine, op: Op) -> Result<()> {
-    let what = format!("{op:?}");
-    let reply = reply(machine, op)?;
-    ensure!(reply == Reply::Done, "{what} gave {reply:?}");
+/// Starts luod, as an init system does, and waits until it listens: then everything that it keeps is where it was.
+pub(super) fn start_luod(machine: &mut Machine) -> Result<()> {
+    machine.start(&["luod"], LUODS_LOG_PATH)?;
+    let script = format!("until [ -S {SOCKET_PATH} ]; do sleep 0.005; done");
+    let waited = machine.run(&["/bin/sh", "-c", &script])?;
+    ensure!(waited.code == 0, "luod does not listen: {waited:?}");
     Ok(())
 }
 
-fn reply(machine: &mut Machine, op: Op) -> Result<Reply> {
-    let outcome = machine.call(op, STEP_TIMEOUT)?.value;
-    outcome.map_err(|failure| anyhow::anyhow!("{} (errno {})", failure.message, failure.errno))
+/// Replaces the kernel.
+pub(super) fn update(machine: &mut Machine) -> Result<Hello> {
+    match machine.call_or_leave(exec(&["luoctl", "update"]), UPDATE_TIMEOUT)? {
+        Left::For(hello) => Ok(hello),
+        Left::Stayed(outcome) => {
+            let said = said(outcome)?;
+            let log = machine.read(LUODS_LOG_PATH).unwrap_or_default();
+            bail!("the update does not go through: {said:?}\nluod's log:\n{log}")
+        }
+    }
+}
+
+/// How long the old kernel was left alone with luod: from the operator's wish to the reboot.
+pub(super) fn preserving(machine: &mut Machine) -> Result<Duration> {
+    let text = machine.succeed(&["luoctl", "timeline", "--json"])?;
+    let timeline: Timeline =
+        serde_json::from_str(&text).with_context(|| format!("not a timeline: {text}"))?;
+    // The clients' part, of which there are none here, and the agent's own.
+    let ms: f64 = timeline.spans.iter().take(2).map(|span| span.ms).sum();
+    Ok(Duration::from_secs_f64(ms.max(0.0) / 1000.0))
 }
 
 /// From memcached's notes: lines of `K` + name + space + value.

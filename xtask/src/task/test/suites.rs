@@ -224,6 +224,7 @@ fn show(kernel: &Path, logs: PathBuf) -> Result<usize> {
         kernel: kernel.to_owned(),
         flavor: Flavor::Rust.into(),
         keys: KEYS,
+        updates: 1,
         quiet: true,
         logs: Some(logs),
     })?;
