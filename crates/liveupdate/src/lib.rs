@@ -30,11 +30,13 @@
 
 mod device;
 mod error;
+mod info;
 mod name;
 mod session;
 pub mod uapi;
 
 pub use device::{DEVICE_PATH, Device};
 pub use error::{Error, Operation, Result};
+pub use info::{FileInfo, INCOMING_PATH, IncomingInfo, SessionInfo};
 pub use name::{InvalidName, SessionName, Token};
 pub use session::{Direction, Incoming, Outgoing, Session};

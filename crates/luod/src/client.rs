@@ -135,7 +135,7 @@ impl Client {
         loop {
             let line = self
                 .lines
-                .next()
+                .pop()
                 .map_err(|err| Error::Garbled(err.to_string()))?;
             if let Some(line) = line {
                 let event = serde_json::from_slice(&line.text);

@@ -75,7 +75,7 @@ impl Lines {
     ///
     /// # Errors
     /// [`TooLong`].
-    pub fn next(&mut self) -> std::result::Result<Option<Line>, TooLong> {
+    pub fn pop(&mut self) -> std::result::Result<Option<Line>, TooLong> {
         match self.complete.pop_front() {
             Some(line) if line.text.len() < MAX_LINE_BYTES => Ok(Some(line)),
             None if self.partial.len() < MAX_LINE_BYTES => Ok(None),
@@ -176,7 +176,7 @@ mod tests {
     use std::{fs::File, io::Write as _, os::unix::net::UnixStream};
 
     fn texts(lines: &mut Lines) -> Vec<(Vec<u8>, usize)> {
-        std::iter::from_fn(|| lines.next().unwrap())
+        std::iter::from_fn(|| lines.pop().unwrap())
             .map(|it| (it.text, it.fds.len()))
             .collect()
     }
@@ -228,7 +228,7 @@ mod tests {
         for _ in 0..MAX_LINE_BYTES / READ_BYTES + 1 {
             ours.write_all(&[b'x'; READ_BYTES]).unwrap();
             lines.read(&theirs).unwrap();
-            result = lines.next();
+            result = lines.pop();
             if result.is_err() {
                 break;
             }

@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The agent against a simulated kernel, over simulated kexecs.
+
+mod world;
+
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use liveupdate::Token;
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::{Ended, SessionState, Severity, Status};
+use world::{Machine, inode};
+
+const ALICE: u32 = 1000;
+const BOB: u32 = 1001;
+
+fn id(text: &str) -> Id {
+    Id::new(text).unwrap()
+}
+
+fn is_start(event: &Event) -> bool {
+    matches!(event, Event::StartPreservation { .. })
+}
+
+fn ended(events: &[(Peer, Event)]) -> Option<(Ended, String)> {
+    events.iter().rev().find_map(|(_, event)| match event {
+        Event::Ended { outcome, reason } => Some((*outcome, reason.clone().unwrap_or_default())),
+        _ => None,
+    })
+}
+
+fn refused(events: &[(Peer, Event)]) -> Option<Code> {
+    events.iter().find_map(|(_, event)| match event {
+        Event::Error { code, .. } => Some(*code),
+        _ => None,
+    })
+}
+
+/// An operator, and a client of each user with its id.
+fn three(machine: &mut Machine) -> (Peer, Peer, Peer) {
+    let operator = machine.connect(0);
+    let (alice, bob) = (machine.connect(ALICE), machine.connect(BOB));
+    machine.subscribe(alice, "vm-a");
+    machine.subscribe(bob, "db-b");
+    (operator, alice, bob)
+}
+
+#[test]
+fn an_update_goes_through_when_all_are_ready_and_everybody_gets_his_own() {
+    let mut machine = Machine::boot();
+    let (operator, alice, bob) = three(&mut machine);
+    let events = machine.ask(
+        operator,
+        Command::Update {
+            timeout_ms: None,
+            dry_run: false,
+            force: false,
+        },
+    );
+    assert_eq!(events.iter().filter(|(_, it)| is_start(it)).count(), 2);
+    machine.preserve(alice, "vm-a", Token(7), b"of alice");
+    machine.preserve(bob, "db-b", Token(7), b"of bob");
+    machine.ask(alice, Command::Ready { id: None });
+    assert!(!machine.has_left(), "bob is not ready");
+    machine.ask(bob, Command::Ready { id: None });
+    assert!(machine.has_left());
+
+    let mut machine = machine.kexec();
+    let (alice, bob) = (machine.connect(ALICE), machine.connect(BOB));
+    assert_eq!(
+        refused(&machine.ask(bob, Command::Claim { id: id("vm-a") })),
+        Some(Code::NotAllowed)
+    );
+    let session = machine.claim(alice, "vm-a").unwrap();
+    assert_eq!(machine.retrieve(&session, Token(7)), b"of alice");
+    let session_of_bob = machine.claim(bob, "db-b").unwrap();
+    assert_eq!(machine.retrieve(&session_of_bob, Token(7)), b"of bob");
+
+    let unfinished = machine.ask(alice, Command::Done { id: id("vm-a") });
+    assert_eq!(refused(&unfinished), Some(Code::WrongState));
+    machine.finish(&session);
+    assert_eq!(
+        refused(&machine.ask(alice, Command::Done { id: id("vm-a") })),
+        None
+    );
+    assert_eq!(
+        refused(&machine.ask(alice, Command::Claim { id: id("vm-a") })),
+        Some(Code::NotFound)
+    );
+    assert!(
+        matches!(&machine.ask(alice, Command::Timeline)[0].1, Event::Timeline(it) if it.spans.len() == 6)
+    );
+}
+
+/// Begins an update, lets `end` happen, and demands that nothing of it is left.
+fn called_off(
+    expected: Ended,
+    reason: &str,
+    end: impl Fn(&mut Machine, Peer, Peer) -> Vec<(Peer, Event)>,
+) {
+    let mut machine = Machine::boot();
+    let (operator, alice, bob) = three(&mut machine);
+    machine.ask(operator, Command::Watch);
+    machine.ask(
+        operator,
+        Command::Update {
+            timeout_ms: Some(1000),
+            dry_run: false,
+            force: false,
+        },
+    );
+    machine.ask(alice, Command::Ready { id: None });
+    let events = end(&mut machine, operator, bob);
+    let (outcome, why) = ended(&events).expect("the update has ended");
+    assert_eq!(outcome, expected);
+    assert!(why.contains(reason), "{why}");
+    let told =
+        |(peer, event): &(Peer, Event)| *peer == alice && matches!(event, Event::Cancelled { .. });
+    assert!(events.iter().any(told), "{events:?}");
+    assert!(!machine.has_left());
+    assert_eq!(machine.vault_keys(), Vec::<String>::new());
+    // The next one can begin at once.
+    machine.close_sessions();
+    let again = machine.ask(
+        operator,
+        Command::Update {
+            timeout_ms: None,
+            dry_run: false,
+            force: false,
+        },
+    );
+    assert!(again.iter().any(|(_, it)| is_start(it)), "{again:?}");
+}
+
+#[test]
+fn a_veto_calls_it_off() {
+    called_off(Ended::Cancelled, "disk is busy", |machine, _, bob| {
+        machine.ask(
+            bob,
+            Command::Veto {
+                id: None,
+                reason: "disk is busy".into(),
+            },
+        )
+    });
+}
+
+#[test]
+fn a_death_calls_it_off() {
+    called_off(Ended::Cancelled, "db-b", |machine, _, bob| {
+        machine.disconnect(bob)
+    });
+}
+
+#[test]
+fn the_deadline_calls_it_off_and_names_who_was_late() {
+    called_off(Ended::Cancelled, "db-b", |machine, _, _| {
+        machine.agent().tick(Instant::now());
+        assert!(machine.run().is_empty(), "it is not late yet");
+        machine
+            .agent()
+            .tick(Instant::now() + Duration::from_secs(1));
+        machine.run()
+    });
+}
+
+#[test]
+fn an_operator_calls_it_off() {
+    called_off(Ended::Cancelled, "operator", |machine, operator, _| {
+        machine.ask(operator, Command::Cancel)
+    });
+}
+
+#[test]
+fn a_kernel_that_refuses_leaves_everything_as_it_was() {
+    called_off(Ended::Failed, "not today", |machine, _, bob| {
+        machine.kernel().refuse_to_leave = Some("not today".into());
+        machine.ask(bob, Command::Ready { id: None })
+    });
+}
+
+#[test]
+fn a_rehearsal_goes_through_everything_but_the_reboot() {
+    let mut machine = Machine::boot();
+    let (operator, alice, bob) = three(&mut machine);
+    machine.ask(
+        operator,
+        Command::Update {
+            timeout_ms: None,
+            dry_run: true,
+            force: false,
+        },
+    );
+    machine.ask(alice, Command::Ready { id: None });
+    let events = machine.ask(bob, Command::Ready { id: None });
+    assert_eq!(ended(&events).unwrap().0, Ended::Rehearsed);
+    assert!(!machine.has_left());
+    assert_eq!(machine.vault_keys(), Vec::<String>::new());
+}
+
+#[test]
+fn an_agent_that_dies_in_an_update_leaves_no_session_behind() {
+    let mut machine = Machine::boot();
+    let (operator, alice, _) = three(&mut machine);
+    machine.ask(
+        operator,
+        Command::Update {
+            timeout_ms: None,
+            dry_run: false,
+            force: false,
+        },
+    );
+    machine.preserve(alice, "vm-a", Token(1), b"x");
+    assert!(!machine.vault_keys().is_empty());
+    machine.restart();
+    assert_eq!(machine.vault_keys(), Vec::<String>::new());
+    machine.close_sessions();
+    assert!(!machine.kernel().has_outgoing());
+}
+
+#[test]
+fn an_agent_that_dies_after_the_update_goes_on() {
+    let mut machine = Machine::boot();
+    machine.carry(&[("vm-a", ALICE), ("db-b", BOB)]);
+    let mut machine = machine.kexec();
+    machine.restart();
+    let alice = machine.connect(ALICE);
+    let session = machine.claim(alice, "vm-a").unwrap();
+    machine.restart();
+    let alice = machine.connect(ALICE);
+    let again = machine.claim(alice, "vm-a").unwrap();
+    assert_eq!(inode(again.as_fd()), inode(session.as_fd()));
+    machine.finish(&again);
+    machine.ask(alice, Command::Done { id: id("vm-a") });
+    machine.restart();
+    let operator = machine.connect(0);
+    let status = machine.status(operator);
+    let states: Vec<_> = status
+        .sessions
+        .iter()
+        .map(|it| (it.id.as_str(), it.uid, it.state))
+        .collect();
+    assert_eq!(states, [("db-b", BOB, SessionState::Waiting)]);
+}
+
+#[test]
+fn who_has_only_read_the_published_protocol_is_served() {
+    let mut machine = Machine::boot();
+    let operator = machine.connect(0);
+    let plain = machine.connect_plain(ALICE);
+    assert_eq!(
+        machine.ask(plain, Command::Subscribe { id: id("vm-p") }),
+        []
+    );
+    machine.ask(
+        operator,
+        Command::Update {
+            timeout_ms: None,
+            dry_run: false,
+            force: false,
+        },
+    );
+    machine.preserve(plain, "vm-p", Token(0), b"plain");
+    machine.ask(plain, Command::Ready { id: None });
+    assert!(machine.has_left());
+    let mut machine = machine.kexec();
+    let plain = machine.connect_plain(ALICE);
+    let session = machine.claim(plain, "vm-p").unwrap();
+    machine.finish(&session);
+    machine.disconnect(plain);
+    let operator = machine.connect(0);
+    assert_eq!(
+        machine.status(operator).sessions,
+        [],
+        "it has finished, and cannot say DONE"
+    );
+}
+
+#[test]
+fn nobody_sees_or_touches_what_is_others() {
+    let mut machine = Machine::boot();
+    let (_, alice, bob) = three(&mut machine);
+    assert_eq!(
+        refused(&machine.ask(bob, Command::Subscribe { id: id("vm-x") })),
+        Some(Code::NotAllowed)
+    );
+    for command in [
+        Command::Check,
+        Command::Cancel,
+        Command::Watch,
+        Command::Discard { id: id("db-b") },
+    ] {
+        assert_eq!(
+            refused(&machine.ask(alice, command)),
+            Some(Code::NotAllowed)
+        );
+    }
+    let update = Command::Update {
+        timeout_ms: None,
+        dry_run: true,
+        force: true,
+    };
+    assert_eq!(refused(&machine.ask(alice, update)), Some(Code::NotAllowed));
+    let status = machine.status(alice);
+    assert!(
+        status.clients.iter().all(|it| it.uid == ALICE),
+        "{status:?}"
+    );
+    let keep = Command::KeepAdd {
+        name: id("vm-k"),
+        bytes: 4096,
+        owner: Some(BOB),
+        checksum: false,
+    };
+    assert_eq!(refused(&machine.ask(alice, keep)), Some(Code::NotAllowed));
+}
+
+#[test]
+fn lines_that_are_no_commands_are_refused_and_no_more() {
+    let mut machine = Machine::boot();
+    let (_, alice, _) = three(&mut machine);
+    for (text, code, goes_on) in [
+        (&b"{\"cmd\":\"FLY\"}"[..], Code::BadCommand, true),
+        (b"{\"cmd\":\"CLAIM\",\"id\":7}", Code::BadCommand, true),
+        (b"{}", Code::BadCommand, true),
+        (b"[1]", Code::BadLine, false),
+        (b"\xff\xfe", Code::BadLine, false),
+        (b"{\"cmd\":", Code::BadLine, false),
+        (b"", Code::BadLine, false),
+    ] {
+        assert_eq!(machine.agent().line(alice, text), goes_on);
+        assert_eq!(
+            refused(&machine.run()),
+            Some(code),
+            "{}",
+            String::from_utf8_lossy(text)
+        );
+    }
+}
+
+#[test]
+fn an_update_that_would_lose_something_is_refused() {
+    let mut machine = Machine::boot();
+    let operator = machine.connect(0);
+    machine.kernel().loaded = false;
+    let update = |force| Command::Update {
+        timeout_ms: None,
+        dry_run: false,
+        force,
+    };
+    let events = machine.ask(operator, update(false));
+    assert_eq!(
+        ended(&events).unwrap(),
+        (Ended::Refused, "no next kernel is loaded".into())
+    );
+    machine.kernel().loaded = true;
+    machine.carry(&[("vm-a", ALICE)]);
+    let mut machine = machine.kexec();
+    let (operator, alice) = (machine.connect(0), machine.connect(ALICE));
+    machine.claim(alice, "vm-a").unwrap();
+    let events = machine.ask(operator, update(false));
+    assert_eq!(ended(&events).unwrap().0, Ended::Refused);
+    assert!(!machine.has_left());
+}
+
+#[test]
+fn what_nobody_has_claimed_goes_on_with_its_owner() {
+    let mut machine = Machine::boot();
+    machine.carry(&[("vm-a", ALICE)]);
+    let mut machine = machine.kexec();
+    let operator = machine.connect(0);
+    let Event::Check(check) = machine.ask(operator, Command::Check).remove(0).1 else {
+        panic!("no answer to CHECK")
+    };
+    let incoming = check
+        .findings
+        .iter()
+        .find(|it| it.name == "incoming")
+        .unwrap();
+    assert_eq!(incoming.severity, Severity::Warning);
+    machine.carry(&[]);
+    let mut machine = machine.kexec();
+    let (alice, bob) = (machine.connect(ALICE), machine.connect(BOB));
+    assert_eq!(
+        refused(&machine.ask(bob, Command::Claim { id: id("vm-a") })),
+        Some(Code::NotAllowed)
+    );
+    let session = machine.claim(alice, "vm-a").unwrap();
+    assert_eq!(machine.retrieve(&session, Token(0)), b"vm-a");
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Subscribe(usize),
+    Ready(usize),
+    Veto(usize),
+    Die(usize),
+    Update { dry_run: bool },
+    Cancel,
+    Late,
+    Restart,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let client = 0..3_usize;
+    prop_oneof![
+        4 => client.clone().prop_map(Op::Subscribe),
+        6 => client.clone().prop_map(Op::Ready),
+        1 => client.clone().prop_map(Op::Veto),
+        1 => client.prop_map(Op::Die),
+        4 => any::<bool>().prop_map(|dry_run| Op::Update { dry_run }),
+        1 => Just(Op::Cancel),
+        1 => Just(Op::Late),
+        1 => Just(Op::Restart),
+    ]
+}
+
+proptest! {
+    /// The kernel is left only if everybody who was handed a session has said READY since, and nobody anything else.
+    #[test]
+    fn nobody_is_left_behind(ops in prop::collection::vec(op(), 1..60)) {
+        let mut machine = Machine::boot();
+        let mut operator = machine.connect(0);
+        let mut clients = [0; 3].map(|_| machine.connect(ALICE));
+        // Of each client: whether it was handed a session, and whether it is ready.
+        let mut handed = [None; 3];
+        for op in ops {
+            let events = match op {
+                Op::Subscribe(n) => machine.ask(clients[n], Command::Subscribe { id: id(&format!("vm-{n}")) }),
+                Op::Ready(n) => {
+                    if let Some(ready) = &mut handed[n] {
+                        *ready = true;
+                    }
+                    machine.ask(clients[n], Command::Ready { id: None })
+                }
+                Op::Veto(n) => machine.ask(clients[n], Command::Veto { id: None, reason: "no".into() }),
+                Op::Die(n) => {
+                    let events = machine.disconnect(clients[n]);
+                    clients[n] = machine.connect(ALICE);
+                    events
+                }
+                Op::Update { dry_run } => {
+                    machine.close_sessions();
+                    machine.ask(operator, Command::Update { timeout_ms: None, dry_run, force: false })
+                }
+                Op::Cancel => machine.ask(operator, Command::Cancel),
+                Op::Late => {
+                    machine.agent().tick(Instant::now() + Duration::from_secs(3600));
+                    machine.run()
+                }
+                Op::Restart => {
+                    machine.restart();
+                    operator = machine.connect(0);
+                    clients = [0; 3].map(|_| machine.connect(ALICE));
+                    handed = [None; 3];
+                    Vec::new()
+                }
+            };
+            for (_, event) in &events {
+                let of = |id: &Id| id.as_str()["vm-".len()..].parse::<usize>().unwrap();
+                match event {
+                    Event::StartPreservation { id, .. } => handed[of(id)] = Some(false),
+                    Event::Cancelled { id, .. } => handed[of(id)] = None,
+                    Event::Ended { outcome: Ended::Cancelled | Ended::Failed | Ended::Rehearsed, .. } => {
+                        handed = [None; 3];
+                    }
+                    _ => {}
+                }
+            }
+            if machine.has_left() {
+                prop_assert!(handed.iter().all(|it| *it != Some(false)), "{handed:?}");
+                return Ok(());
+            }
+            let outgoing = machine.vault_keys().iter().filter(|it| it.starts_with("out-")).count();
+            prop_assert_eq!(outgoing, handed.iter().flatten().count());
+        }
+    }
+}
