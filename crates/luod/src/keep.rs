@@ -105,16 +105,14 @@ impl Keeper {
             Some(rustix::fs::Uid::from_raw(uid)),
             Some(rustix::fs::Gid::from_raw(gid)),
         )?;
-        let number = self.holder(uid)?.hold(name.as_str(), file.as_fd());
-        let number = match number {
-            Ok(number) => number,
+        let target = match self.holder(uid)?.hold(name.as_str(), file.as_fd()) {
+            Ok(target) => target,
             // The holder has died since: there will be another.
             Err(_) => {
                 self.holders.remove(&uid);
                 self.holder(uid)?.hold(name.as_str(), file.as_fd())?
             }
         };
-        let target = format!("/proc/{}/fd/{number}", self.holder(uid)?.pid());
         let (link, new) = (folder.join(LINK), self.state.join("keep").join(".new"));
         fs::remove_file(&new).or_else(|err| match err.kind() {
             io::ErrorKind::NotFound => Ok(()),

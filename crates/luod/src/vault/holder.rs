@@ -17,7 +17,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
 };
 
 use liveupdate::{Device, SessionName};
@@ -52,9 +52,9 @@ struct Answer {
     /// In an answer to `All`; its descriptor comes with the line.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// The descriptor's number in the holder.
+    /// Where a descriptor is that was put: the holder's process, which the socket does not tell, and the number in it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    fd: Option<i32>,
+    place: Option<(u32, i32)>,
     /// The kernel's refusal, and the operation it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     errno: Option<i32>,
@@ -67,7 +67,6 @@ struct Answer {
 pub struct Holder {
     socket: UnixStream,
     lines: Lines,
-    pid: u32,
 }
 
 /// Whose holder it is; the agent's own user otherwise.
@@ -88,32 +87,25 @@ impl Holder {
             }
             Err(err) => return Err(err),
         };
-        let peer = rustix::net::sockopt::socket_peercred(&socket)?;
-        let pid = peer.pid.as_raw_nonzero().get().unsigned_abs();
         Ok(Self {
             socket,
             lines: Lines::default(),
-            pid,
         })
     }
 
-    /// The process, for paths in `/proc`.
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// As [`Vault::put`]; gives the descriptor's number in the holder.
+    /// As [`Vault::put`]; gives the path of the descriptor in `/proc`.
     ///
     /// # Errors
     /// The holder is gone.
-    pub fn hold(&mut self, name: &str, fd: BorrowedFd<'_>) -> io::Result<i32> {
+    pub fn hold(&mut self, name: &str, fd: BorrowedFd<'_>) -> io::Result<PathBuf> {
         let request = Request::Put {
             name: name.to_owned(),
         };
         let (answer, _) = self.ask(&request, Some(fd))?;
-        answer
-            .fd
-            .ok_or_else(|| io::Error::other("the holder did not take the descriptor"))
+        match answer.place {
+            Some((pid, fd)) => Ok(PathBuf::from(format!("/proc/{pid}/fd/{fd}"))),
+            None => Err(io::Error::other("the holder did not take the descriptor")),
+        }
     }
 
     /// As [`Vault::remove`].
@@ -262,7 +254,7 @@ fn converse(socket: &UnixStream, held: &mut BTreeMap<String, OwnedFd>) -> io::Re
         match serde_json::from_slice(&line.text)? {
             Request::Put { name } => {
                 if let Some(fd) = line.fds.into_iter().next() {
-                    answer.fd = Some(fd.as_raw_fd());
+                    answer.place = Some((process::id(), fd.as_raw_fd()));
                     held.insert(name, fd);
                 }
             }
@@ -366,7 +358,8 @@ mod tests {
         file.rewind().unwrap();
         file.read_to_string(&mut text).unwrap();
         assert_eq!(text, "kept");
-        assert_eq!(next.pid(), std::process::id());
+        let place = next.hold("c", written.as_fd()).unwrap();
+        assert!(place.starts_with(format!("/proc/{}/fd", process::id())));
     }
 
     #[test]
