@@ -374,7 +374,9 @@ impl From<liveupdate::Error> for Refusal {
 
 /// A line of the agent's log, which is its standard error.
 pub fn say(text: impl std::fmt::Display) {
-    eprintln!("luod: {text}");
+    use std::io::Write as _;
+    // Nobody to listen is no reason to stop.
+    writeln!(io::stderr(), "luod: {text}").ok();
 }
 
 /// Marks a step of the update; see [`kill_point`].

@@ -21,6 +21,7 @@ use luod::{
     server::Server,
     vault,
 };
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// The agent for live updates
 ///
@@ -60,6 +61,7 @@ enum Internal {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    raise_limit();
     let done = match arguments.command {
         Some(Internal::Hold) => vault::holder::serve().context("cannot hold descriptors"),
         None if arguments.list_kill_points => {
@@ -101,6 +103,13 @@ fn serve(arguments: &Arguments) -> Result<()> {
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
     kill_point::reach("listening");
     server.run(&mut agent).context("cannot serve")
+}
+
+/// A descriptor for each client and one for each session may be more than a shell allows. What it is, it is.
+fn raise_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).ok();
 }
 
 fn words(command: &str) -> Vec<String> {

@@ -31,6 +31,8 @@ use crate::{
 
 /// Connections at a time; more wait until somebody goes.
 const MAX_CONNECTIONS: usize = 1024;
+/// Of these, one user's who is not root: nobody can shut the others out.
+const MAX_CONNECTIONS_OF_USER: usize = 256;
 /// What waits for a client that does not read. More, and it is gone.
 const MAX_OUTBOX_BYTES: usize = 1 << 20;
 /// Reads from one client before the others have their turn.
@@ -49,6 +51,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Connection {
     socket: UnixStream,
+    uid: u32,
     lines: Lines,
     outbox: Outbox,
     /// Nothing more is read; what waits is still sent.
@@ -144,12 +147,18 @@ impl Server {
                 Err(err) => return say(format_args!("cannot accept a connection: {err}")),
             };
             match who(&socket) {
+                Ok(Who { uid, .. }) if uid != 0 && self.of_user(uid) >= MAX_CONNECTIONS_OF_USER => {
+                    say(format_args!(
+                        "user {uid} has too many connections; this one is closed"
+                    ));
+                }
                 Ok(who) => {
                     let peer = Peer(self.next);
                     self.next += 1;
                     agent.connected(peer, who);
                     let connection = Connection {
                         socket,
+                        uid: who.uid,
                         lines: Lines::default(),
                         outbox: Outbox::default(),
                         ends: false,
@@ -159,6 +168,10 @@ impl Server {
                 Err(err) => say(format_args!("a connection is of nobody: {err}")),
             }
         }
+    }
+
+    fn of_user(&self, uid: u32) -> usize {
+        self.connections.values().filter(|it| it.uid == uid).count()
     }
 
     fn serve<K: Kernel>(&mut self, agent: &mut Agent<K>, peer: Peer) {

@@ -15,9 +15,9 @@ use std::{
     path::Path,
 };
 
-use liveupdate::{Device, SessionName};
+use liveupdate::SessionName;
 
-use crate::protocol::Id;
+use crate::{kernel::open_device, protocol::Id};
 
 /// What a descriptor is. As text it has no colon, which descriptor stores do not allow.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,9 +85,9 @@ pub trait Vault: fmt::Debug {
     /// Retrieves a session that the previous kernel handed over, and keeps it under this name.
     ///
     /// # Errors
-    /// As [`Device::retrieve`] does.
+    /// As [`liveupdate::Device::retrieve`] does.
     fn retrieve(&mut self, key: &Key, session: &SessionName) -> liveupdate::Result<OwnedFd> {
-        let fd = OwnedFd::from(Device::open()?.retrieve(session)?);
+        let fd = OwnedFd::from(open_device()?.retrieve(session)?);
         // If the vault is gone the session is still in our hands, which is better than nothing.
         self.put(key, fd.as_fd()).ok();
         Ok(fd)

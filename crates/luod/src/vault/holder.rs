@@ -20,11 +20,12 @@ use std::{
     process::{self, Command, Stdio},
 };
 
-use liveupdate::{Device, SessionName};
+use liveupdate::SessionName;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Key, Vault};
+use crate::kernel::open_device;
 use crate::wire::{Line, Lines, Outbox};
 
 /// What the agent wants.
@@ -290,7 +291,7 @@ fn retrieve(session: &str) -> liveupdate::Result<OwnedFd> {
         object: session.to_owned(),
         errno: Errno::INVAL,
     })?;
-    Device::open()?.retrieve(&name).map(OwnedFd::from)
+    open_device()?.retrieve(&name).map(OwnedFd::from)
 }
 
 fn send(socket: &UnixStream, what: &impl Serialize, fd: Option<OwnedFd>) -> io::Result<()> {
