@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Loads the next kernel
     ///
-    /// By kexec_file_load(2), since the kernel hands nothing over to what kexec_load(2) has loaded. Needs root, but no agent. What was
+    /// By `kexec_file_load(2)`, since the kernel hands nothing over to what `kexec_load(2)` has loaded. Needs root, but no agent. What was
     /// loaded before is replaced, and stays if this fails.
     #[command(
         after_help = "Examples:\n  luoctl load /boot/vmlinuz-7.2.12 --initrd /boot/initrd.img-7.2.12 --reuse-cmdline\n  \
@@ -79,8 +79,8 @@ pub(crate) enum Command {
     Cancel,
     /// Claims what was carried over, for a program that cannot, or to rescue it
     ///
-    /// The program gets the session as descriptor 3, in the way of socket activation (sd_listen_fds(3)): LISTEN_FDS=1,
-    /// LISTEN_FDNAMES=session, LISTEN_PID. Or, with --save, every file in the session is copied to a folder, under its token; holes
+    /// The program gets the session as descriptor 3, in the way of socket activation (`sd_listen_fds(3))`: `LISTEN_FDS=1`,
+    /// `LISTEN_FDNAMES=session`, `LISTEN_PID`. Or, with --save, every file in the session is copied to a folder, under its token; holes
     /// stay holes. Either way the session can be claimed again afterwards, unless --done is given.
     #[command(
         after_help = "Examples:\n  luoctl claim vm-1 -- /usr/lib/vmm/restore\n  luoctl claim cache --save /var/tmp/cache\n  \
@@ -109,8 +109,8 @@ pub(crate) enum Command {
     Watch,
     /// Prints metrics for Prometheus
     ///
-    /// To standard output, or for the textfile collector of node_exporter to a file, which is replaced at once. If no agent can be
-    /// reached, luo_agent_up is 0, and the exit status is 5.
+    /// To standard output, or for the textfile collector of `node_exporter` to a file, which is replaced at once. If no agent can be
+    /// reached, `luo_agent_up` is 0, and the exit status is 5.
     #[command(
         after_help = "Examples:\n  luoctl metrics\n  luoctl metrics --textfile /var/lib/node_exporter/luo.prom"
     )]

@@ -116,7 +116,7 @@ fn left(incoming: &Incoming, look: &Look) -> String {
 /// Where the update is, in words.
 pub(super) fn progress(progress: &Progress) -> String {
     let names = |ids: &[luod::protocol::Id]| {
-        let names: Vec<_> = ids.iter().map(|id| id.as_str()).collect();
+        let names: Vec<_> = ids.iter().map(luod::protocol::Id::as_str).collect();
         names.join(", ")
     };
     match progress.phase {

@@ -3,6 +3,7 @@
 //! `luoctl update`: the barrier, as its operator sees it.
 
 mod board;
+mod departure;
 mod interrupt;
 
 use luod::{
@@ -59,14 +60,14 @@ fn follow(
     let mut leaving = false;
     loop {
         let (event, _) = match client.next(None) {
-            // The kernel that would tell of its end is gone.
-            Err(Error::Closed | Error::Broken(_)) if leaving => {
+            // The service manager ends the agent on the way to the next kernel, and this program soon.
+            Err(Error::Closed | Error::Broken(_)) if leaving && departure::is_under_way() => {
                 return Ok((Ended::Rebooting, None));
             }
             Err(Error::Closed | Error::Broken(_)) => {
                 board.clear();
                 return Err(Failure::failed(
-                    "the agent is gone in the middle of the update, so the kernel is not replaced: see its log, and start it again",
+                    "the agent has died in the middle of the update, and the kernel is not replaced: see luod's log, and start it again",
                 ));
             }
             other => other?,
@@ -98,7 +99,7 @@ fn follow(
 fn ending(outcome: Ended, reason: Option<&str>, look: &Look) -> String {
     let because = reason.map(|it| format!(": {it}")).unwrap_or_default();
     match outcome {
-        Ended::Rebooting => look.good("This kernel is gone."),
+        Ended::Rebooting => look.good("This machine is going down for the next kernel."),
         Ended::Rehearsed => {
             look.good("Rehearsed: everybody was ready, and goes on. Nothing was replaced.")
         }

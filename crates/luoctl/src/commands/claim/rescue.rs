@@ -170,7 +170,7 @@ mod tests {
         );
         let path = folder.path().join("0x1");
         let copied = copy(&from, &fresh(&path).unwrap()).unwrap();
-        assert!(copied >= 4096 && copied < 8 << 20, "{copied}");
+        assert!((4096..8 << 20).contains(&copied), "{copied}");
         let to = File::open(&path).unwrap();
         assert_eq!(to.metadata().unwrap().len(), length);
         assert!(to.metadata().unwrap().blocks() * 512 < 8 << 20);

@@ -44,7 +44,7 @@ pub(super) fn clients(clients: &[ClientReport], look: &Look) -> String {
     }
     let mut table = look.table(&["client", "user", "subscribed"]);
     for client in clients {
-        let ids: Vec<_> = client.ids.iter().map(|id| id.as_str()).collect();
+        let ids: Vec<_> = client.ids.iter().map(luod::protocol::Id::as_str).collect();
         let ids = match ids.as_slice() {
             [] => "-".to_owned(),
             ids => ids.join(", "),

@@ -112,7 +112,7 @@ impl News {
         let mut lines = Vec::new();
         if !self.begun && progress.phase == Phase::Preserving {
             self.begun = true;
-            let names: Vec<_> = progress.waiting.iter().map(|id| id.as_str()).collect();
+            let names: Vec<_> = progress.waiting.iter().map(Id::as_str).collect();
             lines.push(match names.as_slice() {
                 [] => "nobody to wait for".to_owned(),
                 names => format!(
