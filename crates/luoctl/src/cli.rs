@@ -25,10 +25,10 @@ pub(crate) use update::{LoadArgs, Next, UpdateArgs};
 #[command(version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Where the agent listens
-    #[arg(long, global = true, value_name = "PATH", default_value = SOCKET_PATH, env = "LUOCTL_SOCKET")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "PATH", default_value = SOCKET_PATH, env = "LUOCTL_SOCKET")]
     pub(crate) socket: PathBuf,
     /// Prints JSON: one object, or one a line where there is more to come
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of every command")]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
