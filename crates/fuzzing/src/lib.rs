@@ -9,6 +9,7 @@ pub mod handover;
 pub mod ioctls;
 pub mod keeper;
 pub mod ops;
+pub mod protocol;
 
 use kernel::{host, prelude::*};
 use luo_simulation::{
@@ -20,10 +21,11 @@ use luo_simulation::{
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 3] = [
+pub const TARGETS: [(&str, Target); 4] = [
     ("handover", handover::run),
     ("ioctls", ioctls::run),
     ("ops", ops::run),
+    ("protocol", protocol::run),
 ];
 
 /// `RETRIEVE_SESSION`, by a name that need not be a text.

@@ -23,6 +23,11 @@ fn ops() {
     replay("ops");
 }
 
+#[test]
+fn protocol() {
+    replay("protocol");
+}
+
 /// Runs a target on all that is kept for it.
 fn replay(name: &str) {
     let (_, target) = luo_fuzzing::TARGETS.iter().find(|it| it.0 == name).unwrap();

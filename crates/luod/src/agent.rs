@@ -372,11 +372,9 @@ impl From<liveupdate::Error> for Refusal {
     }
 }
 
-/// A line of the agent's log, which is its standard error.
-pub fn say(text: impl std::fmt::Display) {
-    use std::io::Write as _;
-    // Nobody to listen is no reason to stop.
-    writeln!(io::stderr(), "luod: {text}").ok();
+/// A line of the agent's log.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    log::info!("{text}");
 }
 
 /// Marks a step of the update; see [`kill_point`].

@@ -16,5 +16,6 @@ pub mod manifest;
 pub mod policy;
 pub mod protocol;
 pub mod server;
+pub mod stderr;
 pub mod vault;
 pub mod wire;

@@ -13,13 +13,13 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use luod::{
-    agent::{self, Agent, Settings},
+    agent::{Agent, Settings},
     kernel::{self, Linux},
     kill_point,
     policy::Policy,
     protocol::SOCKET_PATH,
     server::Server,
-    vault,
+    stderr, vault,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -61,6 +61,7 @@ enum Internal {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    stderr::start();
     raise_limit();
     let done = match arguments.command {
         Some(Internal::Hold) => vault::holder::serve().context("cannot hold descriptors"),
@@ -73,7 +74,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            agent::say(format_args!("{err:#}"));
+            log::error!("{err:#}");
             ExitCode::FAILURE
         }
     }
@@ -98,7 +99,7 @@ fn serve(arguments: &Arguments) -> Result<()> {
         .context("cannot take over what an earlier agent has left")?;
     let server = Server::listen(&arguments.socket)
         .with_context(|| format!("cannot listen at {}", arguments.socket.display()))?;
-    agent::say(format_args!("listening at {}", arguments.socket.display()));
+    log::info!("listening at {}", arguments.socket.display());
     // Nobody may be waiting for it.
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
     kill_point::reach("listening");

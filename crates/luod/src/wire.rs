@@ -83,7 +83,8 @@ impl Lines {
         }
     }
 
-    fn push(&mut self, bytes: &[u8], fds: Vec<OwnedFd>) {
+    /// Adds what came with one read.
+    pub fn push(&mut self, bytes: &[u8], fds: Vec<OwnedFd>) {
         let mut fds = Some(fds);
         let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').peekable();
         while let Some(part) = lines.next() {

@@ -27,7 +27,7 @@ const OTHERS: [&str; 6] = ["countdown", "model", "races", "mutants", "hostile", 
 
 /// Search for long for what is wrong, and say what was tried, reached and found
 ///
-/// The searches are the fuzzers handover, ioctls and ops; model (random operations against the specification); races (models
+/// The searches are the fuzzers handover, ioctls, ops and protocol; model (random operations against the specification); races (models
 /// of races in more schedules); and, each with an end of its own, countdown (every point of failure), mutants (locks taken
 /// away), hostile (all corrupted handovers, on C and on ours) and load (kexecs under load, under lockdep).
 ///
