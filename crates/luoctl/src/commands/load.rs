@@ -21,8 +21,7 @@ pub(crate) fn run(args: &LoadArgs, screen: &Screen) -> Result<Exit> {
 /// Also for `luoctl update --load`.
 pub(super) fn load(kernel: &Path, next: &Next, force: bool, state: &Path) -> Result<Image> {
     let cmdline = cmdline(next, || fs::read_to_string("/proc/cmdline"))?;
-    let lacks = kexec::lacking(&cmdline);
-    if let Some(objection) = objection(&lacks) {
+    if let Some(objection) = objection(kernel, &cmdline) {
         if !force {
             return Err(Failure::failed(format!(
                 "{objection} (--force loads it nevertheless)"
@@ -65,13 +64,21 @@ fn cmdline(next: &Next, running: impl FnOnce() -> std::io::Result<String>) -> Re
     }
 }
 
-fn objection(lacks: &[String]) -> Option<String> {
-    let lacks = match lacks {
-        [] => return None,
-        lacks => lacks.join(" "),
+/// Why the next kernel would not find what this one hands over, as far as it can be told.
+fn objection(kernel: &Path, cmdline: &str) -> Option<String> {
+    let why = match kexec::lacking(cmdline).as_slice() {
+        [] => {
+            let found = kexec::inspect(kernel).ok()?;
+            let lacks = kexec::config_lacks(kernel, &found).filter(|it| !it.is_empty())?;
+            format!("it was built without {}", lacks.join(" and "))
+        }
+        lacks => format!(
+            "its command line lacks {}; add it with --cmdline",
+            lacks.join(" ")
+        ),
     };
     Some(format!(
-        "the next kernel would not find what this one hands over: its command line lacks {lacks}; add it with --cmdline"
+        "the next kernel would not find what this one hands over: {why}"
     ))
 }
 
