@@ -2,8 +2,6 @@
 
 //! What real kernels go through, in emulated machines.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use luo_testbed::hostile::{OfKernel, Results};
 use luo_testbed::suites::{self, Kernels};
@@ -11,7 +9,7 @@ use luo_testbed::suites::{self, Kernels};
 use crate::cache::Cache;
 use crate::kernel::{self, Flavor, Series, Variant};
 use crate::setup::{self, Need};
-use crate::soak::{Finding, Job, Outcome, Progress, process};
+use crate::soak::{Budget, Finding, Job, Outcome, Progress, process};
 use crate::task;
 use crate::task::kernel::SourceArgs;
 
@@ -28,7 +26,7 @@ impl Job for Hostile {
         true
     }
 
-    fn run(&self, _: Duration, progress: Progress<'_>) -> Result<Outcome> {
+    fn run(&self, _: &Budget, progress: Progress<'_>) -> Result<Outcome> {
         setup::ensure(&self.0, &[Need::Kernel, Need::Machine])?;
         let before = process::used_so_far()?;
         let image = |flavor| kernel::build(&SourceArgs::default().request(flavor, Variant::Plain)?);
@@ -110,7 +108,7 @@ impl Job for Load {
         true
     }
 
-    fn run(&self, _: Duration, progress: Progress<'_>) -> Result<Outcome> {
+    fn run(&self, _: &Budget, progress: Progress<'_>) -> Result<Outcome> {
         setup::ensure(&self.cache, &[Need::Kernel, Need::Machine])?;
         let before = process::used_so_far()?;
         let image = kernel::build(&SourceArgs::of(SERIES).request(Flavor::Rust, VARIANT)?)?;
