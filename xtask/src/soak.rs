@@ -20,13 +20,16 @@ pub mod report;
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 use crate::ui::Step;
 
@@ -43,12 +46,49 @@ pub trait Job: Sync {
         false
     }
 
-    /// Runs to its end or, if it has none, for this much time of a processor; or until something is found. Says now and then how
-    /// far it is.
+    /// Runs to its end or, if it has none, as long as the budget allows; or until something is found. Says now and then how far it
+    /// is.
     ///
     /// # Errors
     /// It could not be run, which is not the same as a finding.
-    fn run(&self, cpu: Duration, progress: Progress<'_>) -> Result<Outcome>;
+    fn run(&self, budget: &Budget, progress: Progress<'_>) -> Result<Outcome>;
+}
+
+/// How long to search.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Time of a processor for each search that has no end.
+    pub cpu: Duration,
+    stop: Arc<AtomicBool>,
+}
+
+impl Budget {
+    /// This much time of a processor.
+    #[must_use]
+    pub fn of(cpu: Duration) -> Self {
+        Self {
+            cpu,
+            stop: Arc::default(),
+        }
+    }
+
+    /// After a SIGINT searches end their round, and none begins: what has been tried until then is reported. After a second one
+    /// the program ends.
+    ///
+    /// # Errors
+    /// The signal cannot be handled.
+    pub fn stop_on_interrupt(&self) -> Result<()> {
+        flag::register_conditional_shutdown(SIGINT, 130, self.stop.clone())
+            .and_then(|_| flag::register(SIGINT, self.stop.clone()))
+            .map(drop)
+            .context("cannot handle SIGINT")
+    }
+
+    /// Whether somebody wants to see what has been tried so far.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// What came of a job.
@@ -107,10 +147,11 @@ impl Outcome {
         *self.figures.entry(figure.to_owned()).or_default() += number;
     }
 
-    /// Whether there is nothing to stop for: no finding, and less time used than this.
+    /// Whether there is nothing to stop for: no finding, no interrupt, and time left.
     #[must_use]
-    pub fn goes_on(&self, cpu: Duration) -> bool {
-        self.finding.is_none() && self.cpu_seconds < cpu.as_secs_f64()
+    pub fn goes_on(&self, budget: &Budget) -> bool {
+        let has_time = self.cpu_seconds < budget.cpu.as_secs_f64();
+        self.finding.is_none() && has_time && !budget.is_stopped()
     }
 
     /// How far it is.
@@ -121,12 +162,12 @@ impl Outcome {
 }
 
 /// Runs all jobs, and gives what came of each, in their order. One that cannot be run does not stop the others.
-pub fn run(jobs: &[Box<dyn Job>], cpu: Duration) -> (Vec<Outcome>, Vec<Failure>) {
+pub fn run(jobs: &[Box<dyn Job>], budget: &Budget) -> (Vec<Outcome>, Vec<Failure>) {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let (alone, together): (Vec<_>, Vec<_>) =
         (0..jobs.len()).partition(|it| jobs[*it].wants_the_machine());
-    let mut results = run_some(jobs, &together, processors, cpu);
-    results.extend(run_some(jobs, &alone, 1, cpu));
+    let mut results = run_some(jobs, &together, processors, budget);
+    results.extend(run_some(jobs, &alone, 1, budget));
     results.sort_by_key(|(index, _)| *index);
     let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
     for (index, result) in results {
@@ -146,7 +187,7 @@ fn run_some(
     jobs: &[Box<dyn Job>],
     chosen: &[usize],
     at_once: usize,
-    cpu: Duration,
+    budget: &Budget,
 ) -> Vec<(usize, Result<Outcome>)> {
     if chosen.is_empty() {
         return Vec::new();
@@ -156,13 +197,15 @@ fn run_some(
     let next = AtomicUsize::new(0);
     let work = |sender: &Sender<(usize, String)>| {
         let mut results = Vec::new();
-        while let Some(&index) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while !budget.is_stopped()
+            && let Some(&index) = chosen.get(next.fetch_add(1, Ordering::Relaxed))
+        {
             let job = &jobs[index];
             // The receiver outlives the job; if it did not, nobody would want to know.
             let say = |text| drop(sender.send((index, text)));
             say("running".to_owned());
             let result = job
-                .run(cpu, &say)
+                .run(budget, &say)
                 .with_context(|| format!("{} cannot be run", job.name()));
             let state = match &result {
                 Ok(outcome) if outcome.finding.is_none() => "done",
@@ -220,7 +263,7 @@ mod tests {
             self.alone
         }
 
-        fn run(&self, _: Duration, _: Progress<'_>) -> Result<Outcome> {
+        fn run(&self, _: &Budget, _: Progress<'_>) -> Result<Outcome> {
             let change = |by: isize| {
                 let mut running = self.running.lock().unwrap();
                 running.0 = running.0.wrapping_add_signed(by);
@@ -240,7 +283,7 @@ mod tests {
             "failing"
         }
 
-        fn run(&self, _: Duration, _: Progress<'_>) -> Result<Outcome> {
+        fn run(&self, _: &Budget, _: Progress<'_>) -> Result<Outcome> {
             bail!("no such thing")
         }
     }
@@ -253,7 +296,7 @@ mod tests {
             Box::new(Counted { alone, running })
         };
         let jobs: Vec<_> = (0..40).map(|number| job(number % 2 == 0)).collect();
-        let (outcomes, failures) = run(&jobs, Duration::ZERO);
+        let (outcomes, failures) = run(&jobs, &Budget::of(Duration::ZERO));
         assert_eq!((outcomes.len(), failures.len()), (40, 0));
         let [together, alone] = RUNNING.each_ref().map(|it| it.lock().unwrap().1);
         assert_eq!(alone, 1);
@@ -270,8 +313,25 @@ mod tests {
                 running: &RUNNING,
             }),
         ];
-        let (outcomes, failures) = run(&jobs, Duration::ZERO);
+        let (outcomes, failures) = run(&jobs, &Budget::of(Duration::ZERO));
         assert_eq!(outcomes[0].name, "counted");
         assert!(failures[0].error.contains("no such thing"));
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_search_and_not_the_report() {
+        static RUNNING: Mutex<(usize, usize)> = Mutex::new((0, 0));
+        let budget = Budget::of(Duration::from_secs(60));
+        let outcome = Outcome::new("endless", "rounds");
+        budget.stop_on_interrupt().unwrap();
+        assert!(outcome.goes_on(&budget));
+        signal_hook::low_level::raise(SIGINT).unwrap();
+        assert!(!outcome.goes_on(&budget));
+        let jobs: [Box<dyn Job>; 1] = [Box::new(Counted {
+            alone: false,
+            running: &RUNNING,
+        })];
+        let (outcomes, failures) = run(&jobs, &budget);
+        assert_eq!((outcomes.len(), failures.len()), (0, 0));
     }
 }

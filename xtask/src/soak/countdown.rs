@@ -2,12 +2,10 @@
 
 //! Everything that can fail, failing once at every point.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 
 use crate::soak::program::{Program, Selection, number_before};
-use crate::soak::{Job, Outcome, Progress};
+use crate::soak::{Budget, Job, Outcome, Progress};
 
 /// What can fail, as the tests call it.
 const KINDS: [&str; 3] = ["allocations", "copies", "callbacks"];
@@ -21,7 +19,7 @@ impl Job for Countdown {
         "countdown"
     }
 
-    fn run(&self, _: Duration, _: Progress<'_>) -> Result<Outcome> {
+    fn run(&self, _: &Budget, _: Progress<'_>) -> Result<Outcome> {
         let mut outcome = Outcome::new(self.name(), "points of failure");
         let selection = Selection {
             filter: "countdown::".into(),

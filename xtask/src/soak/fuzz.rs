@@ -19,7 +19,7 @@ use crate::repo;
 use crate::run;
 use crate::setup::tool::CARGO_FUZZ;
 use crate::soak::process::{self, Ended};
-use crate::soak::{Finding, Job, Outcome, Progress, kept};
+use crate::soak::{Budget, Finding, Job, Outcome, Progress, kept};
 use crate::ui::Step;
 
 /// How many inputs a round tries. Each leaves about 20 KiB behind.
@@ -225,11 +225,11 @@ impl Job for Fuzzer {
         &self.name
     }
 
-    fn run(&self, cpu: Duration, progress: Progress<'_>) -> Result<Outcome> {
+    fn run(&self, budget: &Budget, progress: Progress<'_>) -> Result<Outcome> {
         let mut outcome = Outcome::new(&self.name, "executions");
         let mut edges = 0;
-        while outcome.goes_on(cpu) {
-            let left = cpu.as_secs_f64() - outcome.cpu_seconds;
+        while outcome.goes_on(budget) {
+            let left = budget.cpu.as_secs_f64() - outcome.cpu_seconds;
             let round = self.round(Duration::from_secs_f64(left))?;
             outcome.cpu_seconds += round.cpu.as_secs_f64();
             outcome.number += round.executions;

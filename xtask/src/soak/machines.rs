@@ -2,16 +2,14 @@
 
 //! What real kernels go through, in emulated machines.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
-use luo_testbed::hostile::{OfKernel, Results, Structure};
+use luo_testbed::hostile::{OfKernel, Results};
 use luo_testbed::suites::{self, Kernels};
 
 use crate::cache::Cache;
 use crate::kernel::{self, Flavor, Series, Variant};
 use crate::setup::{self, Need};
-use crate::soak::{Finding, Job, Outcome, Progress, process};
+use crate::soak::{Budget, Finding, Job, Outcome, Progress, process};
 use crate::task;
 use crate::task::kernel::SourceArgs;
 
@@ -28,7 +26,7 @@ impl Job for Hostile {
         true
     }
 
-    fn run(&self, _: Duration, progress: Progress<'_>) -> Result<Outcome> {
+    fn run(&self, _: &Budget, progress: Progress<'_>) -> Result<Outcome> {
         setup::ensure(&self.0, &[Need::Kernel, Need::Machine])?;
         let before = process::used_so_far()?;
         let image = |flavor| kernel::build(&SourceArgs::default().request(flavor, Variant::Plain)?);
@@ -55,9 +53,7 @@ impl Hostile {
             .iter()
             .filter(ours)
             .flat_map(|it| &it.notable);
-        // What the handler of memfds makes of its data is upstream's.
-        let of_ours = notable.filter(|it| it.structure != Structure::Memfd);
-        let worst = of_ours.max_by_key(|it| it.verdict);
+        let worst = notable.max_by_key(|it| it.verdict);
         let worst = worst.context("something is bad, and no case is")?;
         let input = self.0.folder("logs")?.join("soak-hostile.log");
         std::fs::write(&input, results.to_string())
@@ -112,7 +108,7 @@ impl Job for Load {
         true
     }
 
-    fn run(&self, _: Duration, progress: Progress<'_>) -> Result<Outcome> {
+    fn run(&self, _: &Budget, progress: Progress<'_>) -> Result<Outcome> {
         setup::ensure(&self.cache, &[Need::Kernel, Need::Machine])?;
         let before = process::used_so_far()?;
         let image = kernel::build(&SourceArgs::of(SERIES).request(Flavor::Rust, VARIANT)?)?;
@@ -154,7 +150,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use luo_testbed::hostile::{Notable, Verdict};
+    use luo_testbed::hostile::{Notable, Structure, Verdict};
 
     fn notable(structure: Structure, verdict: Verdict) -> Notable {
         Notable {
@@ -167,22 +163,27 @@ mod tests {
         }
     }
 
-    /// Ours, with these cases, which are all notable.
-    fn results(cases: &[(Structure, Verdict)]) -> Results {
-        let mut ours = OfKernel {
-            flavor: Flavor::Rust.into(),
+    /// A kernel with these cases, which are all notable.
+    fn kernel(flavor: Flavor, cases: &[(Structure, Verdict)]) -> OfKernel {
+        let mut kernel = OfKernel {
+            flavor: flavor.into(),
             cases: cases.len(),
             counts: BTreeMap::new(),
             notable: Vec::new(),
         };
         for &(structure, verdict) in cases {
-            let counts = ours.counts.entry(structure).or_default();
+            let counts = kernel.counts.entry(structure).or_default();
             *counts.entry(verdict).or_default() += 1;
-            ours.notable.push(notable(structure, verdict));
+            kernel.notable.push(notable(structure, verdict));
         }
+        kernel
+    }
+
+    /// Of upstream's and of ours.
+    fn results(upstreams: &[(Structure, Verdict)], ours: &[(Structure, Verdict)]) -> Results {
         Results {
             seed: 1,
-            kernels: vec![ours],
+            kernels: vec![kernel(Flavor::C, upstreams), kernel(Flavor::Rust, ours)],
         }
     }
 
@@ -190,22 +191,27 @@ mod tests {
     fn the_worst_that_ours_does_is_found_and_what_upstream_does_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let search = Hostile(Cache::at(dir.path().to_owned()));
-        let upstreams = results(&[(Structure::Memfd, Verdict::Hang)]);
-        assert!(upstreams.is_good());
-        let bad = results(&[
-            (Structure::Memfd, Verdict::Hang),
-            (Structure::Session, Verdict::Spread),
-            (Structure::FileBlock, Verdict::Crash),
-        ]);
-        assert!(!bad.is_good());
-        let finding = search.finding(&bad).unwrap();
-        assert!(
-            finding.message.starts_with("crash: "),
-            "{}",
-            finding.message
-        );
-        assert_eq!(finding.replay, "again");
-        assert!(finding.input.is_file());
+        let upstreams = [(Structure::Session, Verdict::Hang)];
+        let warned = [(Structure::Memfd, Verdict::Warned)];
+        assert!(results(&upstreams, &warned).is_good());
+        for structure in Structure::ALL {
+            let ours = [
+                (Structure::Session, Verdict::Spread),
+                (structure, Verdict::Crash),
+                (Structure::Memfd, Verdict::WrongData),
+            ];
+            let bad = results(&upstreams, &ours);
+            assert!(!bad.is_good());
+            let finding = search.finding(&bad).unwrap();
+            let expected = format!("crash: {} crash", structure.name());
+            assert!(
+                finding.message.starts_with(&expected),
+                "{}",
+                finding.message
+            );
+            assert_eq!(finding.replay, "again");
+            assert!(finding.input.is_file());
+        }
     }
 
     #[test]
@@ -216,7 +222,7 @@ mod tests {
             (Structure::FileBlock, Verdict::Contained),
             (Structure::Memfd, Verdict::Crash),
         ];
-        count(&results(&cases), &mut outcome);
+        count(&results(&[], &cases), &mut outcome);
         let figures = outcome.figures.into_iter().collect::<Vec<_>>();
         let memfd = Structure::Memfd.name();
         let expected = [

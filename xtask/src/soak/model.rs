@@ -3,12 +3,10 @@
 //! Random operations against the model, with and without failures, in rounds: a simulated machine that is switched off keeps
 //! what a real one would, so each round is a process of its own.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 
 use crate::soak::program::{self, Program, Selection};
-use crate::soak::{Job, Outcome, Progress};
+use crate::soak::{Budget, Job, Outcome, Progress};
 
 /// How many sequences of operations a round tries, of each kind.
 const ROUND: u32 = 10_000;
@@ -22,9 +20,9 @@ impl Job for Model {
         "model"
     }
 
-    fn run(&self, cpu: Duration, progress: Progress<'_>) -> Result<Outcome> {
+    fn run(&self, budget: &Budget, progress: Progress<'_>) -> Result<Outcome> {
         let mut outcome = Outcome::new(self.name(), "operations");
-        while outcome.goes_on(cpu) {
+        while outcome.goes_on(budget) {
             let selection = Selection {
                 filter: "model::random".into(),
                 exact: false,

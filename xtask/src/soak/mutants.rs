@@ -2,12 +2,10 @@
 
 //! Whether the models of races notice every lock that is taken away.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
 use crate::cache::Cache;
-use crate::soak::{Finding, Job, Outcome, Progress, process};
+use crate::soak::{Budget, Finding, Job, Outcome, Progress, process};
 use crate::task::mutants::Trials;
 
 /// The search, which has an end.
@@ -23,7 +21,7 @@ impl Job for Mutants {
         true
     }
 
-    fn run(&self, _: Duration, progress: Progress<'_>) -> Result<Outcome> {
+    fn run(&self, _: &Budget, progress: Progress<'_>) -> Result<Outcome> {
         let before = process::used_so_far()?;
         let mut outcome = Outcome::new(self.name(), "mutations killed");
         let trials = Trials::prepare(&self.0)?;

@@ -3,7 +3,7 @@
 //! Processes, and how long they have had a processor.
 
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Ended {
     pub cpu: Duration,
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end, even if there is a Ctrl-C meanwhile.
 ///
 /// # Errors
 /// It cannot be started, it was killed from outside, or its log cannot be written or read.
@@ -37,6 +37,7 @@ pub fn run(command: &mut Command, log: &Path) -> Result<Ended> {
         .stdin(Stdio::null())
         .stdout(file.try_clone().context("cannot duplicate a file")?)
         .stderr(file)
+        .process_group(0)
         .spawn()
         .with_context(|| format!("cannot run {program}"))?;
     let pid = Pid::from_child(&child);

@@ -3,12 +3,11 @@
 //! The models of races, each in a process of its own, since every schedule leaves about 6 KiB behind.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
 use crate::soak::program::{self, Program, Selection, number_before};
-use crate::soak::{Job, Outcome, Progress};
+use crate::soak::{Budget, Job, Outcome, Progress};
 
 /// How many schedules a process draws by lot, evenly and by priorities each.
 const SAMPLES: u32 = 50_000;
@@ -22,11 +21,11 @@ impl Job for Races {
         "races"
     }
 
-    fn run(&self, cpu: Duration, progress: Progress<'_>) -> Result<Outcome> {
+    fn run(&self, budget: &Budget, progress: Progress<'_>) -> Result<Outcome> {
         let mut outcome = Outcome::new(self.name(), "schedules");
         let mut models = self.0.tests()?;
         let mut first = true;
-        while !models.is_empty() && (first || outcome.goes_on(cpu)) {
+        while !models.is_empty() && (first || outcome.goes_on(budget)) {
             let mut drawn = BTreeSet::new();
             for model in &models {
                 let selection = Selection {
@@ -59,7 +58,7 @@ impl Job for Races {
                     drawn.insert(model.clone());
                 }
                 progress(outcome.so_far());
-                if !first && !outcome.goes_on(cpu) {
+                if budget.is_stopped() || (!first && !outcome.goes_on(budget)) {
                     break;
                 }
             }

@@ -20,7 +20,7 @@ use crate::soak::mutants::Mutants;
 use crate::soak::program::Program;
 use crate::soak::races::Races;
 use crate::soak::report::Report;
-use crate::soak::{self, Failure, Job, kept};
+use crate::soak::{self, Budget, Failure, Job, kept};
 
 /// The searches that are no fuzzers.
 const OTHERS: [&str; 6] = ["countdown", "model", "races", "mutants", "hostile", "load"];
@@ -32,7 +32,8 @@ const OTHERS: [&str; 6] = ["countdown", "model", "races", "mutants", "hostile", 
 /// away), hostile (all corrupted handovers, on C and on ours) and load (kexecs under load, under lockdep).
 ///
 /// The exit code is 1 if something was found; then there is a line that shows it again. What the fuzzers found worth keeping
-/// stays in the cache, so that the next run goes on from there.
+/// stays in the cache, so that the next run goes on from there. After Ctrl-C the searches end their rounds, which takes a
+/// minute or two, and what was tried is reported; a second one ends the program.
 #[derive(Args, Debug)]
 pub struct Soak {
     /// Time of a processor for each search that has no end
@@ -79,7 +80,9 @@ impl Soak {
                 .iter()
                 .map(|it| Box::new(it.clone()) as Box<dyn Job>),
         );
-        let (outcomes, failures) = soak::run(&jobs, Duration::from_secs(self.minutes * 60));
+        let budget = Budget::of(Duration::from_secs(self.minutes * 60));
+        budget.stop_on_interrupt()?;
+        let (outcomes, failures) = soak::run(&jobs, &budget);
         let mut report = Report {
             outcomes,
             failures,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! What upstream's handler does to memfds.
+//! What C's handler does to memfds.
 
 use luo_guest::{
     pattern::Content,
