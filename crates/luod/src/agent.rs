@@ -220,8 +220,8 @@ impl<K: Kernel> Agent<K> {
             Command::Unsubscribe { id } => self.unsubscribe(peer, &id),
             Command::Ready { id } => self.ready(peer, id),
             Command::Veto { id, reason } => self.veto(peer, id, &reason),
-            Command::Claim { id } => self.claim(who, id),
-            Command::Done { id } => self.done(who, &id),
+            Command::Claim { id } => self.claim(peer, who, id),
+            Command::Done { id } => self.done(peer, who, &id),
             Command::Status => self.status(who).map(|it| Some((it, None))),
             Command::Check => Ok(Some((Event::Check(self.check()), None))),
             Command::Update {

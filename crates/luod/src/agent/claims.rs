@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use liveupdate::{Incoming, Operation, Session};
 use rustix::io::Errno;
 
-use super::{Agent, Answer, Refusal, Who, peers::not_owner, reached, say};
+use super::{Agent, Answer, Peer, Refusal, Who, peers::not_owner, reached, say};
 use crate::{
     clock::Moment,
     kernel::Kernel,
@@ -19,7 +19,7 @@ use crate::{
 const FINISHED: &str = "finished";
 
 impl<K: Kernel> Agent<K> {
-    pub(super) fn claim(&mut self, who: Who, id: Id) -> Answer {
+    pub(super) fn claim(&mut self, peer: Peer, who: Who, id: Id) -> Answer {
         reached("claim-received");
         self.owned(who, &id)?;
         if !self.claimed.contains_key(&id) {
@@ -30,6 +30,7 @@ impl<K: Kernel> Agent<K> {
         }
         let fd = self.claimed[&id].as_fd().try_clone_to_owned();
         let fd = fd.map_err(|err| Refusal::new(Code::Limit, err.to_string()))?;
+        self.peer(peer).claimed.insert(id.clone());
         say(format_args!(
             "{id} goes to process {} of user {}",
             who.pid, who.uid
@@ -97,8 +98,13 @@ impl<K: Kernel> Agent<K> {
         self.note();
     }
 
-    pub(super) fn done(&mut self, who: Who, id: &Id) -> Answer {
+    pub(super) fn done(&mut self, peer: Peer, who: Who, id: &Id) -> Answer {
         reached("done-received");
+        // The kernel may have told that it is finished before the client did.
+        let is_swept = !self.ledger.incoming.contains_key(id) && !self.claimed.contains_key(id);
+        if is_swept && self.peer(peer).claimed.contains(id) {
+            return Ok(Some((Event::Done { id: id.clone() }, None)));
+        }
         self.owned(who, id)?;
         let Some(session) = self.claimed.get(id) else {
             let message = format!("{id} has not been claimed");

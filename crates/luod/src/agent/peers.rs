@@ -30,6 +30,8 @@ pub(super) struct Connected {
     pub(super) greeted: bool,
     pub(super) watches: bool,
     pub(super) ids: BTreeSet<Id>,
+    /// What it has claimed.
+    pub(super) claimed: BTreeSet<Id>,
 }
 
 /// More than one connection has any use for.
@@ -42,6 +44,7 @@ impl Connected {
             greeted: false,
             watches: false,
             ids: BTreeSet::new(),
+            claimed: BTreeSet::new(),
         }
     }
 }

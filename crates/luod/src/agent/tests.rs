@@ -281,6 +281,23 @@ fn who_has_only_read_the_published_protocol_is_served() {
     );
 }
 
+/// A client's `DONE` was refused, since somebody else had looked at the status between its `FINISH` and that: the agent had seen
+/// that the session was finished, and forgotten it.
+#[test]
+fn done_is_answered_by_an_agent_that_knows_it_already() {
+    let mut machine = Machine::boot();
+    machine.carry(&[("vm-a", ALICE)]);
+    let mut machine = machine.kexec();
+    let (operator, alice) = (machine.connect(0), machine.connect(ALICE));
+    let session = machine.claim(alice, "vm-a").unwrap();
+    machine.finish(&session);
+    assert_eq!(machine.status(operator).sessions, []);
+    let done = Command::Done { id: id("vm-a") };
+    assert_eq!(refused(&machine.ask(alice, done.clone())), None);
+    let other = machine.connect(ALICE);
+    assert_eq!(refused(&machine.ask(other, done)), Some(Code::NotFound));
+}
+
 #[test]
 fn nobody_sees_or_touches_what_is_others() {
     let mut machine = Machine::boot();
