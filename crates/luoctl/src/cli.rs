@@ -43,6 +43,8 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  luoctl status\n  luoctl status --json | jq '.sessions[].id'"
     )]
+    // As luo-agent calls it, and below.
+    #[command(alias = "list")]
     Status(StatusArgs),
     /// Tells whether an update now would fail, or lose something
     ///
@@ -73,6 +75,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  luoctl update --dry-run\n  luoctl update --timeout 2m\n  \
                       luoctl update --load /boot/vmlinuz-7.2.12 --initrd /boot/initrd.img-7.2.12 --reuse-cmdline"
     )]
+    #[command(alias = "kexec")]
     Update(UpdateArgs),
     /// Calls the update off that is under way
     #[command(after_help = "Example:\n  luoctl cancel")]

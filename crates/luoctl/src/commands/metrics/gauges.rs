@@ -238,7 +238,11 @@ mod tests {
                 unsupported: Some("off".into()),
                 image_loaded: false,
                 image: None,
-                incoming: None,
+                incoming: Some(luod::protocol::Incoming {
+                    sessions: 0,
+                    leaked: Vec::new(),
+                    leaked_bytes: 0,
+                }),
             },
             update: Progress {
                 phase: Phase::Leaving,
@@ -278,6 +282,14 @@ mod tests {
         });
         let text = text(&seen);
         assert_readable(&text);
+        let told = include_str!("../../../../../docs/operators.md");
+        let types = text.lines().filter_map(|it| it.strip_prefix("# TYPE "));
+        for name in types.filter_map(|it| it.split(' ').next()) {
+            assert!(
+                told.contains(&format!("`{name}")),
+                "operators are not told of {name}"
+            );
+        }
         for line in [
             "luo_agent_up 1.0",
             "luo_kernel{release=\"7.2.12\"} 0.0",
