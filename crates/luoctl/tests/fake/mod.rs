@@ -195,6 +195,8 @@ impl Shared {
         if matches!(command, Command::Update { .. }) {
             *self.updater.lock().unwrap() = Some(socket.try_clone().unwrap());
         }
+        // Before it is answered: who has the answer may ask what was heard.
+        self.heard.lock().unwrap().push(command.clone());
         let deeds = (self.answers)(command);
         for deed in deeds {
             match deed {
@@ -211,8 +213,6 @@ impl Shared {
                 }
             }
         }
-        // Whoever sees it in there sees what has come of it, too.
-        self.heard.lock().unwrap().push(command.clone());
         true
     }
 }
