@@ -5,10 +5,15 @@
 #[expect(dead_code, reason = "each test file uses another part")]
 mod fake;
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::Child,
+};
 
 use fake::{Do, Fake};
 use luod::protocol::{Check, Code, Command, Ended, Event, Finding, Id, Phase, Progress, Severity};
+use rustix::process::{Pid, Signal, kill_process};
 
 fn progress(waiting: &[&str], ready: &[&str]) -> Do {
     let ids = |names: &[&str]| names.iter().map(|it| Id::new(*it).unwrap()).collect();
@@ -37,6 +42,11 @@ fn bad() -> Event {
             remedy: Some("luoctl load".into()),
         }],
     })
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
 }
 
 /// Two clients, and this end.
@@ -116,16 +126,28 @@ fn ctrl_c_calls_the_update_off() {
     });
     let child = fake.luoctl(&["update"]).spawn().unwrap();
     fake.await_command("UPDATE");
-    let pid = i32::try_from(child.id()).unwrap();
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(pid).unwrap(),
-        rustix::process::Signal::INT,
-    )
-    .unwrap();
+    signal(&child, Signal::INT);
     Fake::wait(child)
         .exits(4)
         .says("an operator has cancelled it");
     assert_eq!(fake.heard().last(), Some(&Command::Cancel));
+}
+
+/// The service manager ended luoctl on the way to the next kernel, and luoctl called the update off.
+#[test]
+fn a_signal_on_the_way_to_the_next_kernel_calls_nothing_off() {
+    let fake = Fake::that(|command| match command {
+        Command::Update { .. } => vec![Do::Say(ended(Ended::Rebooting, None))],
+        other => panic!("{other:?}"),
+    });
+    let mut child = fake.luoctl(&["update"]).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("being replaced"), "{line}");
+    signal(&child, Signal::TERM);
+    Fake::wait(child).exits(0);
+    assert!(fake.heard().iter().all(|it| it.name() == "UPDATE"));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::{
     screen::{Look, Screen},
 };
 use board::Board;
+use interrupt::Leaving;
 
 use super::{check, load};
 
@@ -31,7 +32,8 @@ pub(crate) fn run(args: &UpdateArgs, agent: &Agent, screen: &Screen) -> Result<E
         let message = "--initrd, --cmdline and --reuse-cmdline go with --load KERNEL";
         return Err(Failure::new(Exit::Usage, message));
     }
-    interrupt::cancels_by(agent)?;
+    let leaving = Leaving::default();
+    interrupt::cancels_by(agent, &leaving)?;
     let command = Command::Update {
         timeout_ms: args
             .timeout
@@ -40,7 +42,7 @@ pub(crate) fn run(args: &UpdateArgs, agent: &Agent, screen: &Screen) -> Result<E
         force: args.force,
     };
     client.send(&command)?;
-    let (outcome, reason) = follow(&mut client, &command, screen)?;
+    let (outcome, reason) = follow(&mut client, &command, &leaving, screen)?;
     if !screen.json {
         screen.say(ending(outcome, reason.as_deref(), &screen.look))?;
         if outcome == Ended::Refused {
@@ -54,6 +56,7 @@ pub(crate) fn run(args: &UpdateArgs, agent: &Agent, screen: &Screen) -> Result<E
 fn follow(
     client: &mut Client,
     command: &Command,
+    signals: &Leaving,
     screen: &Screen,
 ) -> Result<(Ended, Option<String>)> {
     let mut board = Board::new();
@@ -84,6 +87,7 @@ fn follow(
                 ..
             } => {
                 leaving = true;
+                signals.begins();
                 board.clear();
                 screen.say("Everybody is ready. The kernel is being replaced.")?;
             }
