@@ -9,14 +9,16 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command as Process, Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     thread,
+    time::Duration,
 };
 
 use luod::{
     protocol::{Command, Event, VERSION},
     wire::{Lines, Outbox},
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 /// What the agent does when it is told something.
 pub(crate) enum Do {
@@ -29,6 +31,9 @@ pub(crate) enum Do {
     /// Ends the connection.
     Hang,
 }
+
+/// More than any of these tests takes on a machine that is busy with others.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 type Answers = dyn Fn(&Command) -> Vec<Do> + Send + Sync;
 
@@ -104,7 +109,7 @@ impl Fake {
             if self.heard().iter().any(|it| it.name() == name) {
                 return;
             }
-            thread::sleep(std::time::Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
         panic!("{name} has not come, but {:?}", self.heard());
     }
@@ -127,12 +132,24 @@ impl Fake {
 
     /// luoctl, to its end.
     pub(crate) fn run(&self, words: &[&str]) -> Ran {
-        self.luoctl(words).output().unwrap().into()
+        Self::wait(self.luoctl(words).spawn().unwrap())
     }
 
-    /// To its end.
+    /// To its end, or for long enough: a test fails, it does not hang.
     pub(crate) fn wait(child: Child) -> Ran {
-        child.wait_with_output().unwrap().into()
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let (ended, end) = mpsc::channel();
+        let watchdog = thread::spawn(move || {
+            if end.recv_timeout(PATIENCE).is_err() {
+                // It is not waited for yet, so the number is still its own.
+                kill_process(pid, Signal::KILL).unwrap();
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        // Too late if it was killed, which its status shows.
+        let _ = ended.send(());
+        watchdog.join().unwrap();
+        output.into()
     }
 }
 
