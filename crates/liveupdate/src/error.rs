@@ -40,6 +40,10 @@ pub enum Operation {
     Finish,
     /// `GET_NAME`.
     GetName,
+    /// Making a memfd.
+    CreateMemory,
+    /// Mapping a memfd.
+    MapMemory,
 }
 
 impl fmt::Display for Operation {
@@ -52,6 +56,8 @@ impl fmt::Display for Operation {
             Self::RetrieveFile => "retrieve file",
             Self::Finish => "finish",
             Self::GetName => "read the name of",
+            Self::CreateMemory => "create memory",
+            Self::MapMemory => "map memory of",
         })
     }
 }
@@ -70,6 +76,10 @@ fn hint(operation: Operation, errno: Errno) -> &'static str {
         (Operation::Preserve, Errno::NOENT) => {
             " (no handler in this kernel preserves files of this kind)"
         }
+        (Operation::MapMemory, Errno::PERM) => {
+            " (it is sealed against writing; its content can still be read from the file)"
+        }
+        (Operation::MapMemory, Errno::INVAL) => " (it is empty)",
         _ => "",
     }
 }

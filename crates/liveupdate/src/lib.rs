@@ -31,6 +31,7 @@
 mod device;
 mod error;
 mod info;
+mod memory;
 mod name;
 mod session;
 pub mod uapi;
@@ -38,5 +39,6 @@ pub mod uapi;
 pub use device::{DEVICE_PATH, Device};
 pub use error::{Error, Operation, Result};
 pub use info::{FileInfo, INCOMING_PATH, IncomingInfo, SessionInfo};
+pub use memory::{Memory, OutOfBounds};
 pub use name::{InvalidName, SessionName, Token};
 pub use session::{Direction, Incoming, Outgoing, Session};
