@@ -35,8 +35,8 @@ const MAX_CONNECTIONS: usize = 1024;
 const MAX_CONNECTIONS_OF_USER: usize = 256;
 /// What waits for a client that does not read. More, and it is gone.
 const MAX_OUTBOX_BYTES: usize = 1 << 20;
-/// Reads from one client before the others have their turn.
-const READS_AT_ONCE: usize = 16;
+/// Reads from one client, and lines of it, before the others have their turn, and it has its answers.
+const STEPS_AT_ONCE: usize = 16;
 /// How long the last lines before a reboot may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -56,6 +56,15 @@ struct Connection {
     outbox: Outbox,
     /// Nothing more is read; what waits is still sent.
     ends: bool,
+    /// It may have sent more than was looked at in its turn.
+    has_more: bool,
+}
+
+impl Connection {
+    /// Whether it is listened to: who does not read his answers is asked nothing more.
+    fn listens(&self) -> bool {
+        !self.ends && self.outbox.bytes() == 0
+    }
 }
 
 impl Server {
@@ -111,10 +120,17 @@ impl Server {
         let timeout = deadline.map(|it| it.saturating_duration_since(Instant::now()));
         // Rounded up, or the agent would turn round and round in the last millisecond.
         let timeout = timeout.map(|it| it + Duration::from_millis(1));
+        let has_more = |it: &Connection| it.has_more && it.listens();
+        let goes_on = self.connections.values().any(has_more);
+        let timeout = if goes_on {
+            Some(Duration::ZERO)
+        } else {
+            timeout
+        };
         let timeout = timeout.and_then(|it| Timespec::try_from(it).ok());
         let wants = |it: &Connection| {
             let mut flags = PollFlags::empty();
-            flags.set(PollFlags::IN, !it.ends);
+            flags.set(PollFlags::IN, it.listens());
             flags.set(PollFlags::OUT, it.outbox.bytes() > 0);
             flags
         };
@@ -133,9 +149,10 @@ impl Server {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let fds = fds[1..].iter().zip(self.connections.keys());
-        let is_ready =
-            |(fd, peer): (&PollFd<'_>, &Peer)| (!fd.revents().is_empty()).then_some(*peer);
+        let fds = fds[1..].iter().zip(&self.connections);
+        let is_ready = |(fd, (peer, it)): (&PollFd<'_>, (&Peer, &Connection))| {
+            (!fd.revents().is_empty() || has_more(it)).then_some(*peer)
+        };
         Ok(fds.filter_map(is_ready).collect())
     }
 
@@ -162,6 +179,7 @@ impl Server {
                         lines: Lines::default(),
                         outbox: Outbox::default(),
                         ends: false,
+                        has_more: false,
                     };
                     self.connections.insert(peer, connection);
                 }
@@ -179,25 +197,23 @@ impl Server {
             return;
         };
         let mut alive = connection.outbox.send(&connection.socket).is_ok();
-        let mut reads = 0;
-        while alive && !connection.ends && reads < READS_AT_ONCE {
-            reads += 1;
-            match connection.lines.read(&connection.socket) {
-                Ok(more) => alive = more,
-                Err(Errno::AGAIN) => break,
-                Err(_) => alive = false,
-            }
-            while !connection.ends {
-                match connection.lines.pop() {
-                    Ok(Some(line)) => connection.ends = !agent.line(peer, &line.text),
-                    Ok(None) => break,
-                    Err(err) => {
-                        agent.too_long(peer, err.to_string());
-                        connection.ends = true;
-                    }
+        let mut left = STEPS_AT_ONCE;
+        while alive && left > 0 && connection.listens() {
+            left -= 1;
+            match connection.lines.pop() {
+                Ok(Some(line)) => connection.ends = !agent.line(peer, &line.text),
+                Ok(None) => match connection.lines.read(&connection.socket) {
+                    Ok(more) => alive = more,
+                    Err(Errno::AGAIN) => break,
+                    Err(_) => alive = false,
+                },
+                Err(err) => {
+                    agent.too_long(peer, err.to_string());
+                    connection.ends = true;
                 }
             }
         }
+        connection.has_more = left == 0 || !connection.listens();
         if connection.ends {
             // Nothing that it still sends is of interest: it takes part no more from here on.
             let outputs = agent.outputs();
