@@ -14,8 +14,6 @@ use anyhow::{Context as _, Result, ensure};
 use crate::cache;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// The example of luod's that says how a program keeps its memory.
-const EXAMPLE: &str = "keeps-memory";
 
 /// What carries services over an update.
 #[derive(Debug, Clone)]
@@ -24,8 +22,6 @@ pub struct AgentPrograms {
     pub luod: PathBuf,
     /// For operators.
     pub luoctl: PathBuf,
-    /// A client as one would write it.
-    pub example: PathBuf,
 }
 
 /// Builds the guest's init from this workspace and gives its path; does nothing when it is up to date.
@@ -37,7 +33,7 @@ pub fn build_guest() -> Result<PathBuf> {
     Ok(release.join("luo-guest"))
 }
 
-/// Builds luod, luoctl and luod's example.
+/// Builds luod and luoctl.
 ///
 /// # Errors
 /// As [`build_guest`].
@@ -51,15 +47,12 @@ pub fn build_agent() -> Result<AgentPrograms> {
         "luod",
         "--bin",
         "luoctl",
-        "--example",
-        EXAMPLE,
         "--features",
         "luod/kill-points",
     ])?;
     Ok(AgentPrograms {
         luod: release.join("luod"),
         luoctl: release.join("luoctl"),
-        example: release.join("examples").join(EXAMPLE),
     })
 }
 

@@ -9,27 +9,39 @@ use luod::protocol::Id;
 
 use super::{
     host::{Host, Process},
-    services::{ALICE, BOB, THREE, are_whole, come_back, end, is_subscribed, join, start},
+    services::{ALICE, BOB, THREE, are_whole, come_back, end, go_on, is_subscribed, join, start},
 };
 use crate::scenario::Flavor;
+
+/// luoctl's exit codes.
+const PROBLEMS: i32 = 3;
+const CANCELLED: i32 = 4;
 
 pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor) -> Result<()> {
     host.start_luod()?;
     let services = join(host, &THREE, 0)?;
 
     // Without a kernel to go into nobody is asked.
-    host.stay(&[], "no next kernel")?;
+    let refused = host.stay(&[], "no next kernel")?;
+    ensure!(refused.code == PROBLEMS, "{refused:?}");
     host.load(flavor)?;
     not_for_everybody(host)?;
     nobody_was_asked(host, &services[0].process)?;
 
     host.stay(&["--dry-run"], "")?;
-    for service in &services {
-        host.await_word(&service.process, "cancelled")?;
-    }
+    go_on(host, &services, 1)?;
     veto(host)?;
+    go_on(host, &services, 2)?;
     death(host)?;
-    silence(host)?;
+    go_on(host, &services, 3)?;
+    let silent = start(host, "alice-4", &["join=0", "answer=silent"])?;
+    host.await_word(&silent.process, "subscribed")?;
+    host.stay(&["--timeout", "2"], "alice-4")?;
+    go_on(host, &services, 4)?;
+    host.await_word(&silent.process, "cancelled")?;
+    cancel(host)?;
+    go_on(host, &services, 5)?;
+    end(host, &[silent])?;
 
     let spoiled = start(host, "bob-3", &["join=0", "answer=spoiled"])?;
     host.await_word(&spoiled.process, "subscribed")?;
@@ -42,7 +54,7 @@ pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor) -> Result<()> {
     host.await_word(&claim.process, "wrong data")?;
     ensure!(host.await_exit(&claim.process)? == Exit::Code(1));
     // What nobody wants any more.
-    let said = host.luoctl(&["discard", "bob-3"])?;
+    let said = host.luoctl(&["discard", "bob-3", "--yes"])?;
     ensure!(said.code == 0, "{said:?}");
     let services = come_back(host, &THREE, 1)?;
     are_whole(host, &services)?;
@@ -76,6 +88,7 @@ fn veto(host: &mut Host<'_, '_>) -> Result<()> {
     let said = host.stay(&[], "a request of a guest is under way")?;
     let text = format!("{}{}", said.stdout, said.stderr);
     ensure!(text.contains("alice-3"), "who? {said:?}");
+    ensure!(said.code == CANCELLED, "{said:?}");
     end(host, &[vetoer])
 }
 
@@ -87,13 +100,8 @@ fn death(host: &mut Host<'_, '_>) -> Result<()> {
     Ok(())
 }
 
-/// One that never answers: until the time is up, and until the operator has had enough.
-fn silence(host: &mut Host<'_, '_>) -> Result<()> {
-    let silent = start(host, "alice-4", &["join=0", "answer=silent"])?;
-    host.await_word(&silent.process, "subscribed")?;
-    host.stay(&["--timeout", "2"], "alice-4")?;
-    host.await_word(&silent.process, "cancelled")?;
-
+/// The operator has had enough of one that never answers.
+fn cancel(host: &mut Host<'_, '_>) -> Result<()> {
     let update = host.spawn(&["luoctl", "update", "--timeout", "600"])?;
     host.await_status("waiting for the silent one alone", |status| {
         let waiting: Vec<_> = status.update.waiting.iter().map(Id::as_str).collect();
@@ -101,8 +109,8 @@ fn silence(host: &mut Host<'_, '_>) -> Result<()> {
     })?;
     let said = host.luoctl(&["cancel"])?;
     ensure!(said.code == 0, "{said:?}");
-    ensure!(host.await_exit(&update)? != Exit::Code(0));
-    end(host, &[silent])
+    ensure!(host.await_exit(&update)? == Exit::Code(CANCELLED));
+    Ok(())
 }
 
 /// A session is its owner's alone, whatever the policy says now.

@@ -3,6 +3,7 @@
 //! A machine on which luod runs, as an operator has it at hand.
 
 use std::{
+    collections::BTreeMap,
     thread,
     time::{Duration, Instant},
 };
@@ -44,6 +45,8 @@ pub(super) struct Host<'a, 's> {
     stage: &'a mut Stage<'s>,
     luod: Option<Process>,
     started: u32,
+    /// Those that have been seen to end in this kernel.
+    ended: BTreeMap<u32, Exit>,
 }
 
 impl<'a, 's> Host<'a, 's> {
@@ -53,6 +56,7 @@ impl<'a, 's> Host<'a, 's> {
             stage,
             luod: None,
             started: 0,
+            ended: BTreeMap::new(),
         }
     }
 
@@ -72,7 +76,7 @@ impl<'a, 's> Host<'a, 's> {
         self.luod = Some(luod.clone());
         let deadline = self.deadline();
         loop {
-            if let Some(exit) = self.stage.exit(luod.pid, POLL)? {
+            if let Some(exit) = self.exit(&luod, POLL)? {
                 self.luod = None;
                 ensure!(
                     exit == Exit::Signal(libc::SIGKILL),
@@ -90,7 +94,7 @@ impl<'a, 's> Host<'a, 's> {
     /// Waits until luod has been killed.
     pub(super) fn await_luods_death(&mut self) -> Result<()> {
         let luod = self.luod.take().context("luod does not run")?;
-        match self.stage.exit(luod.pid, PATIENCE)? {
+        match self.exit(&luod, PATIENCE)? {
             Some(Exit::Signal(libc::SIGKILL)) => Ok(()),
             Some(exit) => bail!("luod was not killed, but ended with {exit:?}"),
             None => bail!("luod lives on"),
@@ -129,6 +133,7 @@ impl<'a, 's> Host<'a, 's> {
         match self.stage.call_or_leave(exec(&argv))? {
             Left::For(_) => {
                 self.luod = None;
+                self.ended.clear();
                 Ok(Update::Went)
             }
             Left::Stayed(outcome) => said(outcome).map(Update::Stayed),
@@ -207,20 +212,30 @@ impl<'a, 's> Host<'a, 's> {
 
     /// Waits until a process has said something; gives all of it.
     pub(super) fn await_word(&mut self, process: &Process, word: &str) -> Result<String> {
+        self.await_words(process, word, 1)
+    }
+
+    /// The same for something that is said so often.
+    pub(super) fn await_words(
+        &mut self,
+        process: &Process,
+        word: &str,
+        times: usize,
+    ) -> Result<String> {
         let deadline = self.deadline();
         loop {
-            let exit = self.stage.exit(process.pid, Duration::ZERO)?;
+            let exit = self.exit(process, Duration::ZERO)?;
             let text = self.read(&process.log)?;
-            if text.contains(word) {
+            if text.matches(word).count() >= times {
                 return Ok(text);
             }
             ensure!(
                 exit.is_none(),
-                "the process has ended ({exit:?}) and not said {word:?}:\n{text}"
+                "the process has ended ({exit:?}) before it has said {word:?} {times} times:\n{text}"
             );
             ensure!(
                 Instant::now() < deadline,
-                "the process has not said {word:?}:\n{text}"
+                "the process has not said {word:?} {times} times:\n{text}"
             );
             thread::sleep(POLL);
         }
@@ -228,7 +243,7 @@ impl<'a, 's> Host<'a, 's> {
 
     /// Waits until a process has ended.
     pub(super) fn await_exit(&mut self, process: &Process) -> Result<Exit> {
-        let exit = self.stage.exit(process.pid, PATIENCE)?;
+        let exit = self.exit(process, PATIENCE)?;
         exit.context("the process has not ended")
     }
 
@@ -246,6 +261,16 @@ impl<'a, 's> Host<'a, 's> {
             Ok(log) => error.context(format!("luod's log:\n{log}")),
             Err(_) => error,
         }
+    }
+
+    /// How a process has ended, however often it is asked.
+    fn exit(&mut self, process: &Process, timeout: Duration) -> Result<Option<Exit>> {
+        if let Some(exit) = self.ended.get(&process.pid) {
+            return Ok(Some(*exit));
+        }
+        let exit = self.stage.exit(process.pid, timeout)?;
+        self.ended.extend(exit.map(|exit| (process.pid, exit)));
+        Ok(exit)
     }
 
     fn deadline(&self) -> Instant {

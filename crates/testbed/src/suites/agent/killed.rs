@@ -5,7 +5,7 @@
 //! In the old kernel the update does not take place, and everything is as it was; in the next one everybody gets what is theirs,
 //! from the luod that comes after.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     host::{Host, Update},
@@ -42,7 +42,7 @@ pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor) -> Result<()> {
         let before = world.generation;
         world
             .survive(host, flavor, step)
-            .map_err(|error| error.context(format!("luod killed at {step}")))?;
+            .with_context(|| format!("luod killed at {step}"))?;
         crossed += world.generation - before;
     }
     ensure!(
@@ -65,7 +65,8 @@ impl World {
         match host.update(&[])? {
             Update::Stayed(said) => {
                 ensure!(said.code != 0, "luoctl takes it for a success: {said:?}");
-                host.await_luods_death()?;
+                host.await_luods_death()
+                    .with_context(|| format!("luoctl update: {said:?}"))?;
                 host.start_luod()?;
                 self.is_as_it_was(host)
             }

@@ -81,6 +81,14 @@ pub(super) fn are_whole(host: &mut Host<'_, '_>, services: &[Service]) -> Result
     Ok(())
 }
 
+/// Each has heard so often that an update is called off, has closed its session, and has all its data.
+pub(super) fn go_on(host: &mut Host<'_, '_>, services: &[Service], times: usize) -> Result<()> {
+    for service in services {
+        host.await_words(&service.process, "cancelled", times)?;
+    }
+    Ok(())
+}
+
 /// Kills services, and waits until luod knows.
 pub(super) fn end(host: &mut Host<'_, '_>, services: &[Service]) -> Result<()> {
     for service in services {

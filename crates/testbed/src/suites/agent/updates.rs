@@ -18,6 +18,8 @@ use crate::scenario::Flavor;
 pub(super) const COUNT: u32 = 3;
 /// More sessions than one page of the hand-over lists.
 const CROWD: &str = "60";
+/// The client in C.
+const PUBLISHED: &str = "alice-c";
 
 pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor, count: u32) -> Result<()> {
     host.start_luod()?;
@@ -35,6 +37,10 @@ pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor, count: u32) -> Result
         let claim = published(host, before, "claim")?;
         host.await_word(&claim, "finished")?;
         ensure!(host.await_exit(&claim)? == Exit::Code(0));
+        if flavor == Flavor::C {
+            // Nobody has said DONE, and this kernel does not tell that the session is finished.
+            host.succeed(&["luoctl", "discard", PUBLISHED, "--yes"])?;
+        }
         let claim = format!("claim={before}");
         let crowd = host.spawn_as(BOB, &["crowd", "bob-x", CROWD, &claim])?;
         host.await_word(&crowd, &format!("done {CROWD}"))?;
@@ -69,6 +75,6 @@ fn published(host: &mut Host<'_, '_>, generation: u32, what: &str) -> Result<Pro
         ALICE.to_string(),
         format!("text of generation {generation}. "),
     );
-    let client = ["luo-agent-client", SOCKET_PATH, "alice-c", what, &text];
+    let client = ["luo-agent-client", SOCKET_PATH, PUBLISHED, what, &text];
     host.spawn(&[&["/init", "as", &uid], &client[..]].concat())
 }
