@@ -16,6 +16,10 @@ use crate::{
 };
 
 /// Where the kernel's device stands.
+///
+/// ```
+/// assert_eq!(liveupdate::DEVICE_PATH, "/dev/liveupdate");
+/// ```
 pub const DEVICE_PATH: &str = "/dev/liveupdate";
 
 /// The open device. Drop it as soon as the sessions are there: nobody else can open it meanwhile.
@@ -26,7 +30,22 @@ impl Device {
     /// Opens the device; the first open after a kexec reads what the previous kernel handed over.
     ///
     /// # Errors
-    /// `EBUSY` another process has it open; `EIO` restoring failed; `ENOENT` the kernel has no live update or it is off.
+    /// `EBUSY` another process has it open; `EIO` restoring failed; `ENOENT` the kernel has no live update or it is off;
+    /// `EACCES` for others than root.
+    ///
+    /// ```no_run
+    /// use std::{thread::sleep, time::Duration};
+    /// use liveupdate::{Device, Errno};
+    /// let device = loop {
+    ///     match Device::open() {
+    ///         // Whoever has it open closes it soon.
+    ///         Err(error) if error.errno == Errno::BUSY => sleep(Duration::from_millis(10)),
+    ///         other => break other?,
+    ///     }
+    /// };
+    /// # drop(device);
+    /// # Ok::<(), liveupdate::Error>(())
+    /// ```
     pub fn open() -> Result<Self> {
         rustix::fs::open(DEVICE_PATH, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .map(Self)
@@ -41,6 +60,15 @@ impl Device {
     ///
     /// # Errors
     /// `EEXIST` the name is taken; `ENOSPC`, `ENOMEM`, `EMFILE` limits; `ESHUTDOWN` a kexec is under way.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use liveupdate::{Device, SessionName};
+    /// // The device is closed again at the end of this line.
+    /// let session = Device::open()?.create(&SessionName::new("vm-1")?)?;
+    /// # drop(session);
+    /// # Ok(()) }
+    /// ```
     pub fn create(&self, name: &SessionName) -> Result<Session<Outgoing>> {
         self.named::<{ uapi::CREATE_SESSION }>(Operation::Create, name)
             .map(Session::from)
@@ -50,6 +78,18 @@ impl Device {
     ///
     /// # Errors
     /// `ENOENT` no such session, or it is finished; `EINVAL` it is checked out already; `EIO` it cannot be restored.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use liveupdate::{Device, Errno, SessionName};
+    /// let session = match Device::open()?.retrieve(&SessionName::new("vm-1")?) {
+    ///     Ok(session) => Some(session),
+    ///     Err(error) if error.errno == Errno::NOENT => None, // there was no update: start afresh
+    ///     Err(error) => return Err(error.into()),
+    /// };
+    /// # drop(session);
+    /// # Ok(()) }
+    /// ```
     pub fn retrieve(&self, name: &SessionName) -> Result<Session<Incoming>> {
         self.named::<{ uapi::RETRIEVE_SESSION }>(Operation::RetrieveSession, name)
             .map(Session::from)

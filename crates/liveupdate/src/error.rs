@@ -7,9 +7,26 @@ use std::fmt;
 use rustix::io::Errno;
 
 /// The result of a call.
+///
+/// ```no_run
+/// use liveupdate::{Device, Result, Session, SessionName, Outgoing};
+/// fn session(name: &SessionName) -> Result<Session<Outgoing>> {
+///     Device::open()?.create(name)
+/// }
+/// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// A call the kernel refused.
+///
+/// ```
+/// use liveupdate::{Errno, Error, Operation};
+/// let error = Error {
+///     operation: Operation::Preserve,
+///     object: "0x1 of session vm-1".into(),
+///     errno: Errno::EXIST,
+/// };
+/// assert!(error.to_string().starts_with("cannot preserve file 0x1 of session vm-1: "));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {operation} {object}: {errno}{}", hint(*operation, *errno))]
 pub struct Error {
@@ -23,6 +40,13 @@ pub struct Error {
 }
 
 /// The calls of the interface.
+///
+/// ```
+/// use liveupdate::{Memory, Operation};
+/// let error = Memory::create("a name with a \0", 4096).unwrap_err();
+/// assert_eq!(error.operation, Operation::CreateMemory);
+/// assert_eq!(Operation::Preserve.to_string(), "preserve file");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {

@@ -48,6 +48,15 @@ impl SessionInfo {
     ///
     /// # Errors
     /// `/proc` cannot be read.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use liveupdate::SessionInfo;
+    /// // Of a session it tells the state and the files; of anything else, or on other kernels, nothing.
+    /// let other = std::fs::File::open("/dev/null")?;
+    /// assert_eq!(SessionInfo::of(&other)?, None);
+    /// # Ok(()) }
+    /// ```
     pub fn of(session: impl AsFd) -> io::Result<Option<Self>> {
         let fd = session.as_fd().as_raw_fd();
         let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
@@ -91,6 +100,15 @@ impl IncomingInfo {
     ///
     /// # Errors
     /// `EACCES` for others than root.
+    ///
+    /// ```
+    /// use liveupdate::IncomingInfo;
+    /// match IncomingInfo::read() {
+    ///     Ok(Some(info)) => println!("{} sessions wait, {} pages are lost", info.sessions, info.leaked_pages),
+    ///     Ok(None) => println!("this kernel does not tell"),
+    ///     Err(err) => println!("not for us: {err}"),
+    /// }
+    /// ```
     pub fn read() -> io::Result<Option<Self>> {
         match fs::read_to_string(INCOMING_PATH) {
             Ok(text) => Ok(Some(Self::parse(&text))),

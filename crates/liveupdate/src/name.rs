@@ -7,14 +7,32 @@ use std::{fmt, str::FromStr};
 use crate::uapi::SESSION_NAME_LENGTH;
 
 /// A session's name: 1 to 63 bytes without NUL.
+///
+/// ```
+/// use liveupdate::SessionName;
+/// let name: SessionName = "vm-1".parse()?;
+/// assert_eq!(name.to_string(), "vm-1");
+/// # Ok::<(), liveupdate::InvalidName>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionName(String);
 
 /// The key of a file within its session; chosen by the user.
+///
+/// ```
+/// use liveupdate::Token;
+/// const GUEST_MEMORY: Token = Token(0x10);
+/// assert_eq!(GUEST_MEMORY.to_string(), "0x10");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
 /// Why a text cannot name a session.
+///
+/// ```
+/// use liveupdate::InvalidName;
+/// assert_eq!(InvalidName::TooLong(70).to_string(), "a session name has at most 63 bytes, this one has 70");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// The kernel refuses a session without a name.
@@ -33,6 +51,12 @@ impl SessionName {
     ///
     /// # Errors
     /// [`InvalidName`] when the kernel could not hold it as it is.
+    ///
+    /// ```
+    /// use liveupdate::{InvalidName, SessionName};
+    /// assert!(SessionName::new("vm-1").is_ok());
+    /// assert_eq!(SessionName::new("x".repeat(64)), Err(InvalidName::TooLong(64)));
+    /// ```
     pub fn new(name: impl Into<String>) -> Result<Self, InvalidName> {
         let name = name.into();
         match name.len() {
@@ -44,6 +68,11 @@ impl SessionName {
     }
 
     /// The name as text.
+    ///
+    /// ```
+    /// assert_eq!(liveupdate::SessionName::new("vm-1")?.as_str(), "vm-1");
+    /// # Ok::<(), liveupdate::InvalidName>(())
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }

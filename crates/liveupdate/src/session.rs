@@ -14,7 +14,13 @@ use crate::{
     uapi::{self, Finish, GetName, TokenFd},
 };
 
-/// Whether a session goes to the next kernel or came from the previous one.
+/// Whether a session goes to the next kernel or came from the previous one. The methods of the other direction are not there:
+///
+/// ```compile_fail
+/// fn wrong(session: &liveupdate::Session<liveupdate::Incoming>) {
+///     session.preserve(liveupdate::Token(1), std::io::stdin()).ok();
+/// }
+/// ```
 pub trait Direction: sealed::Sealed {}
 
 /// A session to be handed to the next kernel.
@@ -29,6 +35,9 @@ impl Direction for Outgoing {}
 impl Direction for Incoming {}
 
 /// An open session. Closing an outgoing one unpreserves its files; it has to stay open, in some process, until the kexec.
+///
+/// Closing an incoming one before [`finish`](Session::finish) gives it back on our kernel; upstream's destroys what was not
+/// retrieved from it.
 #[derive(Debug)]
 pub struct Session<D: Direction> {
     fd: OwnedFd,
@@ -41,6 +50,15 @@ impl Session<Outgoing> {
     /// # Errors
     /// `EEXIST` the token is in use; `EBUSY` the file is preserved already; `ENOENT` no handler for such a file;
     /// `ENOMEM`, `ENOSPC`; what the handler says otherwise.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use liveupdate::{Device, Memory, SessionName, Token};
+    /// let memory = Memory::create("guest", 64 << 20)?;
+    /// let session = Device::open()?.create(&SessionName::new("vm-1")?)?;
+    /// session.preserve(Token(0), &memory)?;
+    /// # Ok(()) }
+    /// ```
     pub fn preserve(&self, token: Token, file: impl AsFd) -> Result<()> {
         let fd = file.as_fd().as_raw_fd();
         self.token_call::<{ uapi::PRESERVE_FD }>(Operation::Preserve, token, fd)
@@ -53,6 +71,15 @@ impl Session<Incoming> {
     ///
     /// # Errors
     /// `ENOENT` no such token; `EMFILE`; what the handler says otherwise.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use liveupdate::{Device, Memory, SessionName, Token};
+    /// let session = Device::open()?.retrieve(&SessionName::new("vm-1")?)?;
+    /// let memory = Memory::from_file(session.retrieve(Token(0))?)?;
+    /// # drop(memory);
+    /// # Ok(()) }
+    /// ```
     pub fn retrieve(&self, token: Token) -> Result<OwnedFd> {
         let fd = self.token_call::<{ uapi::RETRIEVE_FD }>(Operation::RetrieveFile, token, -1)?;
         // SAFETY: on success the kernel has stored a new descriptor that nobody else owns.
@@ -64,6 +91,16 @@ impl Session<Incoming> {
     ///
     /// # Errors
     /// `EBUSY` a file's handler is not ready for it.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use liveupdate::{Device, SessionName, Token};
+    /// let session = Device::open()?.retrieve(&SessionName::new("vm-1")?)?;
+    /// let memory = session.retrieve(Token(0))?;
+    /// session.finish()?; // the last step: now there is nothing to go back to
+    /// # drop(memory);
+    /// # Ok(()) }
+    /// ```
     pub fn finish(&self) -> Result<()> {
         let mut argument = Finish {
             size: uapi::size_field::<Finish>(),
@@ -82,6 +119,17 @@ impl<D: Direction> Session<D> {
     ///
     /// # Errors
     /// None that a session of this type gives; `ENOTTY` or `EINVAL` when the descriptor is something else.
+    ///
+    /// ```
+    /// use std::os::fd::OwnedFd;
+    /// use liveupdate::{Incoming, Operation, Session};
+    /// # fn main() -> std::io::Result<()> {
+    /// // From a descriptor store, for example; this one holds no session.
+    /// let stored = OwnedFd::from(std::fs::File::open("/dev/null")?);
+    /// let error = Session::<Incoming>::from(stored).name().unwrap_err();
+    /// assert_eq!(error.operation, Operation::GetName);
+    /// # Ok(()) }
+    /// ```
     pub fn name(&self) -> Result<SessionName> {
         let object = || format!("descriptor {}", self.fd.as_raw_fd());
         let error = |errno| Error {

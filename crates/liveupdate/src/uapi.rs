@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The structures and numbers of `include/uapi/linux/liveupdate.h`.
+//! The structures and numbers of `include/uapi/linux/liveupdate.h`, for those who make the calls themselves.
+//!
+//! Each structure begins with its own size, so that later kernels can add fields. Each command takes a pointer to one, and
+//! answers in place. [`Device`](crate::Device) and [`Session`](crate::Session) are the same, safe.
+//!
+//! ```
+//! use liveupdate::uapi::{self, TokenFd};
+//! let argument = TokenFd { size: uapi::size_field::<TokenFd>(), fd: 3, token: 0x10 };
+//! assert_eq!((argument.size, uapi::PRESERVE_FD), (16, 0xBA40));
+//! ```
 
 use rustix::ioctl::{Opcode, opcode};
 
@@ -69,6 +78,11 @@ pub struct GetName {
 }
 
 /// The value of a structure's `size` field.
+///
+/// ```
+/// use liveupdate::uapi::{NamedSession, size_field};
+/// assert_eq!(size_field::<NamedSession>(), 72);
+/// ```
 pub const fn size_field<T>() -> u32 {
     let size = size_of::<T>();
     assert!(size <= u32::MAX as usize);
