@@ -287,6 +287,19 @@ fn a_program_gets_the_session_as_its_first_descriptor() {
     fake.run(&["claim", "vm-1"]).exits(2);
 }
 
+/// What is finished cannot be claimed again. What is given here is no session, so that finishing it is seen to fail.
+#[test]
+fn a_session_is_finished_only_if_that_is_asked_for_and_the_program_went_well() {
+    let fake = generous();
+    fake.run(&["claim", "vm-1", "--", "/bin/true"]).exits(0);
+    fake.run(&["claim", "vm-1", "--done", "--", "/bin/sh", "-c", "exit 7"])
+        .exits(7);
+    fake.run(&["claim", "vm-1", "--done", "--", "/bin/true"])
+        .exits(1)
+        .says("cannot finish");
+    assert!(fake.heard().iter().all(|it| it.name() == "CLAIM"));
+}
+
 #[test]
 fn what_is_no_session_cannot_be_rescued_and_is_not_done() {
     let fake = generous();
