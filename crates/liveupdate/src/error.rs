@@ -34,8 +34,7 @@ pub struct Error {
     pub operation: Operation,
     /// The device, session or file it was tried on.
     pub object: String,
-    /// The kernel's answer.
-    #[source]
+    /// The kernel's answer. The message has it; to be a source as well, it would be printed twice.
     pub errno: Errno,
 }
 

@@ -145,7 +145,7 @@ fn take_part(agent: &mut Client, id: &Id, guest: &mut Guest) -> Result<()> {
                     // Better no update than one without this guest.
                     Err(error) => agent.send(&Command::Veto {
                         id: Some(id.clone()),
-                        reason: format!("{error:#}"),
+                        reason: error.to_string(),
                     })?,
                 }
                 preserved = Some(session);
