@@ -23,6 +23,16 @@ use crate::{
 pub const DEVICE_PATH: &str = "/dev/liveupdate";
 
 /// The open device. Drop it as soon as the sessions are there: nobody else can open it meanwhile.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use liveupdate::{Device, SessionName};
+/// let device = Device::open()?;
+/// let sessions = ["vm-1", "vm-2"].map(|it| device.create(&SessionName::new(it).expect("a good name")));
+/// drop(device);
+/// # drop(sessions);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Device(OwnedFd);
 

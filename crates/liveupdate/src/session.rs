@@ -38,6 +38,23 @@ impl Direction for Incoming {}
 ///
 /// Closing an incoming one before [`finish`](Session::finish) gives it back on our kernel; upstream's destroys what was not
 /// retrieved from it.
+///
+/// A duplicate in another process keeps it open:
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::os::fd::{AsFd, OwnedFd};
+/// use liveupdate::{Device, Outgoing, Session, SessionName};
+/// let session = Device::open()?.create(&SessionName::new("vm-1")?)?;
+/// let for_the_keeper: OwnedFd = session.as_fd().try_clone_to_owned()?;
+///
+/// // There, or when it comes back from a descriptor store:
+/// let session = Session::<Outgoing>::from(for_the_keeper);
+/// assert_eq!(session.name()?.as_str(), "vm-1");
+/// let to_store = OwnedFd::from(session);
+/// # drop(to_store);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Session<D: Direction> {
     fd: OwnedFd,
