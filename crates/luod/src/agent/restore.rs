@@ -123,6 +123,12 @@ impl<K: Kernel> Agent<K> {
     /// Everything that the agent in the previous kernel has left for this one.
     fn take_over(&mut self, own: &Session<Incoming>) {
         let manifest = self.kernel.retrieve(own, manifest::TOKEN).map(File::from);
+        if self.ledger.arrival.is_some()
+            && manifest.as_ref().is_err_and(|it| it.errno == Errno::NOENT)
+        {
+            // The agent has died after it has finished the session, of which nothing is left.
+            return self.forget(&Key::IncomingOwn);
+        }
         let manifest = manifest.map_err(|err| err.to_string()).and_then(|file| {
             Manifest::read(&file).map_err(|err| format!("the manifest is unusable: {err}"))
         });

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::{Ended, SessionState, Severity, Status};
+use crate::vault::Key;
 use world::{Machine, inode};
 
 const ALICE: u32 = 1000;
@@ -246,6 +247,27 @@ fn an_agent_that_dies_after_the_update_goes_on() {
         .map(|it| (it.id.as_str(), it.uid, it.state))
         .collect();
     assert_eq!(states, [("db-b", BOB, SessionState::Waiting)]);
+}
+
+/// An agent that was killed right after the FINISH of its own session found that session in the vault when it was started again,
+/// complained that there was no manifest in it, and refused every update of this boot.
+#[test]
+fn an_agent_that_dies_after_it_has_finished_its_own_session_has_no_complaint() {
+    let mut machine = Machine::boot();
+    machine.carry(&[("vm-a", ALICE)]);
+    let mut machine = machine.kexec();
+    machine.kernel().put_own_back();
+    machine.restart();
+    assert!(!machine.vault_keys().contains(&Key::IncomingOwn.to_string()));
+    let (operator, alice) = (machine.connect(0), machine.connect(ALICE));
+    let session = machine.claim(alice, "vm-a").unwrap();
+    machine.finish(&session);
+    machine.ask(alice, Command::Done { id: id("vm-a") });
+    let checked = machine.ask(operator, Command::Check);
+    assert!(
+        matches!(&checked[0].1, Event::Check(it) if it.ok),
+        "{checked:?}"
+    );
 }
 
 #[test]

@@ -39,6 +39,12 @@ impl World {
         !self.outgoing.is_empty()
     }
 
+    /// As if the agent had died before it could take its own session out of the vault.
+    pub(super) fn put_own_back(&mut self) {
+        let own = self.incoming["luod"].0.try_clone().unwrap();
+        self.vault.insert(Key::IncomingOwn.to_string(), own);
+    }
+
     fn arrived(&mut self, session: BorrowedFd<'_>) -> Option<&mut (OwnedFd, Files, bool)> {
         let wanted = inode(session);
         self.incoming
@@ -94,6 +100,7 @@ impl Kernel for Fake {
         let mut world = self.0.borrow_mut();
         let file = world
             .arrived(session.as_fd())
+            .filter(|it| !it.2)
             .and_then(|it| it.1.get(&token.0));
         let file = file.ok_or_else(|| error(liveupdate::Operation::RetrieveFile, Errno::NOENT))?;
         Ok(file.try_clone().unwrap().into())
