@@ -28,7 +28,7 @@ pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor) -> Result<()> {
     not_for_everybody(host)?;
     nobody_was_asked(host, &services[0].process)?;
 
-    host.stay(&["--dry-run"], "")?;
+    host.rehearse()?;
     go_on(host, &services, 1)?;
     veto(host)?;
     go_on(host, &services, 2)?;

@@ -49,7 +49,7 @@ pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor) -> Result<()> {
     );
     host.load(flavor)?;
     host.await_word(&services[0].process, "subscribed")?;
-    host.stay(&["--dry-run"], "")?;
+    host.rehearse()?;
     host.await_word(&garbage, "of garbage")?;
     ensure!(host.await_exit(&garbage)? == Exit::Code(0));
     let after_garbage = resident_kib(host)?;

@@ -158,6 +158,13 @@ impl<'a, 's> Host<'a, 's> {
         Ok(said)
     }
 
+    /// An update that would go through is called off at the last moment.
+    pub(super) fn rehearse(&mut self) -> Result<()> {
+        let said = self.stay(&["--dry-run"], "Rehearsed")?;
+        ensure!(said.code == 0, "the rehearsal fails: {said:?}");
+        Ok(())
+    }
+
     pub(super) fn luoctl(&mut self, words: &[&str]) -> Result<Said> {
         self.run(&[&["luoctl"], words].concat())
     }

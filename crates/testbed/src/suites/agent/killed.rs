@@ -94,7 +94,8 @@ impl World {
         host.await_status("without sessions of the old kernel", |status| {
             status.sessions.is_empty()
         })?;
-        host.load(flavor)
+        host.load(flavor)?;
+        host.rehearse()
     }
 
     /// Everybody has what they had, and an update would go through.
@@ -103,7 +104,7 @@ impl World {
         for kept in &self.kept {
             kept.check(host, self.generation)?;
         }
-        host.stay(&["--dry-run"], "").map(drop)
+        host.rehearse()
     }
 
     fn await_services(&self, host: &mut Host<'_, '_>) -> Result<()> {
