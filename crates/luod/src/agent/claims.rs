@@ -26,7 +26,7 @@ impl<K: Kernel> Agent<K> {
             let session = self.fetch(&id)?;
             reached("claimed-session-parked");
             self.claimed.insert(id.clone(), session);
-            self.note_claims();
+            self.note_claim(&id);
         }
         let fd = self.claimed[&id].as_fd().try_clone_to_owned();
         let fd = fd.map_err(|err| Refusal::new(Code::Limit, err.to_string()))?;
@@ -83,17 +83,19 @@ impl<K: Kernel> Agent<K> {
         }
     }
 
-    fn note_claims(&mut self) {
-        for (id, arrived) in &mut self.ledger.incoming {
-            if self.claimed.contains_key(id) {
-                arrived.unavailable = None;
-            }
-        }
+    /// What the ledger says of claims changes with the first that succeeds again, and with the last: to write it down for each
+    /// would take most of the time that many clients wait for theirs.
+    fn note_claim(&mut self, id: &Id) {
+        let arrived = self.ledger.incoming.get_mut(id);
+        let was_unavailable = arrived.is_some_and(|it| it.unavailable.take().is_some());
         let mut ids = self.ledger.incoming.keys();
-        if ids.all(|it| self.claimed.contains_key(it))
-            && let Some(arrival) = &mut self.ledger.arrival
-        {
-            arrival.claimed.get_or_insert_with(Moment::now);
+        let is_last = ids.all(|it| self.claimed.contains_key(it));
+        match &mut self.ledger.arrival {
+            Some(arrival) if is_last && arrival.claimed.is_none() => {
+                arrival.claimed = Some(Moment::now());
+            }
+            _ if was_unavailable => {}
+            _ => return,
         }
         self.note();
     }
