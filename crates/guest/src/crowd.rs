@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! Many clients of luod in one process: `crowd PREFIX COUNT [join=GENERATION] [claim=GENERATION] [socket=PATH]`.
+//! Many clients of luod in one process: `crowd PREFIX COUNT [join=GENERATION] [claim=GENERATION] [luod=PID] [socket=PATH]`. With
+//! luod's process it says how long that has been at work for the claims.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use liveupdate::{Incoming, Outgoing, Session};
 use luod::{
     client::Client,
@@ -28,7 +32,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     let words = Words::parse(args)?;
     let socket = words.socket();
     if let Some(generation) = words.number("claim")? {
-        claim(&socket, &ids, generation)?;
+        claim(&socket, &ids, generation, words.number("luod")?)?;
     }
     if let Some(generation) = words.number("join")? {
         join(&socket, &ids, generation)?;
@@ -83,8 +87,9 @@ fn join(socket: &Path, ids: &[Id], generation: u64) -> Result<()> {
 }
 
 /// All claim first; then each fetches what is its own.
-fn claim(socket: &Path, ids: &[Id], generation: u64) -> Result<()> {
-    let started = Instant::now();
+fn claim(socket: &Path, ids: &[Id], generation: u64, luod: Option<i32>) -> Result<()> {
+    let work = || luod.map(processor_time).transpose();
+    let (started, before) = (Instant::now(), work()?);
     let claim = |id: &Id| {
         let (agent, event) = persist(socket, |agent| {
             agent.ask(&Command::Claim { id: id.clone() })
@@ -95,11 +100,11 @@ fn claim(socket: &Path, ids: &[Id], generation: u64) -> Result<()> {
         }
     };
     let claimed = ids.iter().map(claim).collect::<Result<Vec<_>>>()?;
-    println!(
-        "claimed {} in {} us",
-        claimed.len(),
-        started.elapsed().as_micros()
-    );
+    let took = started.elapsed().as_micros();
+    println!("claimed {} in {took} us", claimed.len());
+    if let Some((before, after)) = before.zip(work()?) {
+        println!("luod was at work for {} us", (after - before).as_micros());
+    }
     for (id, (mut agent, session)) in ids.iter().zip(claimed) {
         files(id, generation).fetch(&session)?;
         session.finish()?;
@@ -107,4 +112,23 @@ fn claim(socket: &Path, ids: &[Id], generation: u64) -> Result<()> {
     }
     println!("done {}", ids.len());
     Ok(())
+}
+
+/// How long a process has been at work, in user space and in the kernel.
+fn processor_time(pid: i32) -> Result<Duration> {
+    let mut clock = 0;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: both calls write one value of the type that they are given a pointer to.
+    let failed = unsafe {
+        libc::clock_getcpuclockid(pid, &raw mut clock) != 0
+            || libc::clock_gettime(clock, &raw mut time) != 0
+    };
+    ensure!(!failed, "process {pid} has no clock");
+    Ok(Duration::new(
+        time.tv_sec.try_into()?,
+        time.tv_nsec.try_into()?,
+    ))
 }

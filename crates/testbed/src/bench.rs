@@ -5,6 +5,7 @@
 //! The machine's clock counts instructions, so that a figure does not depend on the host and repeats to a fraction of a
 //! percent. Each measurement has a machine of its own: make the things, kexec into the same kernel, get them back.
 
+mod agent;
 mod blackout;
 mod calls;
 mod compare;
@@ -61,15 +62,22 @@ pub fn run(lab: &Lab, options: &BenchOptions, results: &mut Results) -> Result<(
     Ok(())
 }
 
-/// The kernels and the initial ramdisk of a benchmark.
+/// The kernels, and the initial ramdisks that these parts of a benchmark need.
 ///
 /// # Errors
-/// When the guest's init cannot be built.
-pub fn lab(c: PathBuf, rust: PathBuf) -> Result<Lab> {
+/// When a program of the guest's cannot be built.
+pub fn lab(c: PathBuf, rust: PathBuf, parts: &[Part]) -> Result<Lab> {
+    let mut image = crate::image::Image::base()?;
+    let initrd = image.archive()?;
+    let mut agent_initrd = Vec::new();
+    if parts.contains(&Part::Agent) {
+        image.agent()?;
+        agent_initrd = image.archive()?;
+    }
     Ok(Lab {
         kernels: [(Flavor::C, c), (Flavor::Rust, rust)].into(),
-        initrd: crate::image::Image::base()?.archive()?,
-        agent_initrd: Vec::new(),
+        initrd,
+        agent_initrd,
         logs: crate::scenario::default_logs()?,
         extra_cmdline: "quiet".into(),
     })

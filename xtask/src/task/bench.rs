@@ -61,6 +61,8 @@ enum What {
     Freeze,
     /// How long a workload is away, by phases, counted and by the clock
     Blackout,
+    /// luod's share of that, with 100 clients
+    Agent,
 }
 
 impl From<What> for Part {
@@ -71,6 +73,7 @@ impl From<What> for Part {
             What::Files => Self::Files,
             What::Freeze => Self::Freeze,
             What::Blackout => Self::Blackout,
+            What::Agent => Self::Agent,
         }
     }
 }
@@ -127,11 +130,13 @@ impl Bench {
         needs.extend(parts.contains(&&What::Blackout).then_some(Need::Demo));
         setup::ensure(&Cache::locate()?, &needs)?;
         let image = |flavor| kernel::build(&self.source.request(flavor, Variant::Plain)?);
-        let lab = bench::lab(image(Flavor::C)?.bzimage, image(Flavor::Rust)?.bzimage)?;
+        let parts: Vec<Part> = parts.into_iter().map(|&what| what.into()).collect();
+        let (c, rust) = (image(Flavor::C)?.bzimage, image(Flavor::Rust)?.bzimage);
+        let lab = bench::lab(c, rust, &parts)?;
         bench::run(
             &lab,
             &BenchOptions {
-                parts: parts.into_iter().map(|&what| what.into()).collect(),
+                parts,
                 counts: self.counts.clone(),
                 sizes_mib: self.sizes.clone(),
             },

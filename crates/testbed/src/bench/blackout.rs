@@ -12,7 +12,7 @@ use luo_guest::proto::Op;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BlackoutFigure, Results,
+    BlackoutFigure, Results, agent,
     memory::{self, Folio},
     stand::{STEP_TIMEOUT, Stand},
 };
@@ -30,6 +30,8 @@ const KEYS: u32 = 200_000;
 pub enum Unit {
     /// Milliseconds of the host's clock.
     Milliseconds,
+    /// Milliseconds of a guest whose clock counts instructions, a million in each: luod's share alone.
+    OwnMilliseconds,
     /// Guest instructions; waiting counts as long as it takes at a thousand million a second.
     Instructions,
 }
@@ -47,6 +49,7 @@ pub(super) fn measure(lab: &Lab, flavor: Flavor, unit: Unit, results: &mut Resul
     let phases = match unit {
         Unit::Milliseconds => by_the_clock(lab, flavor)?,
         Unit::Instructions => counted(lab, flavor)?,
+        Unit::OwnMilliseconds => return agent::measure(lab, flavor, results),
     };
     results.blackouts.push(BlackoutFigure {
         flavor,

@@ -31,6 +31,8 @@ pub enum Part {
     Freeze,
     /// How long a workload is away, by phases.
     Blackout,
+    /// luod's share of that, with many clients.
+    Agent,
 }
 
 /// One measurement, in a machine of its own.
@@ -111,6 +113,10 @@ pub(super) fn plan(options: &BenchOptions, flavors: &[Flavor]) -> Vec<Job> {
                     jobs.extend(flavors.iter().map(|&flavor| Job::Blackout { flavor, unit }));
                 }
             }
+            Part::Agent => {
+                let unit = Unit::OwnMilliseconds;
+                jobs.extend(flavors.iter().map(|&flavor| Job::Blackout { flavor, unit }));
+            }
         }
     }
     jobs
@@ -163,6 +169,7 @@ impl fmt::Display for Job {
                 let how = match unit {
                     Unit::Instructions => "a blackout, counted",
                     Unit::Milliseconds => "the demonstration's blackout",
+                    Unit::OwnMilliseconds => "luod's share of a blackout",
                 };
                 write!(f, "{how}, {}", flavor.name())
             }

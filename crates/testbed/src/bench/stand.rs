@@ -104,13 +104,18 @@ impl Stand {
         Ok(self.call(Op::RetrieveSession { device, name, slot })?.1)
     }
 
+    /// The command line that the next kernel gets.
+    pub(super) fn cmdline(&self) -> Result<String> {
+        self.config.cmdline(self.flavor.name(), &[])
+    }
+
     /// Loads a kernel of the same kind.
     pub(super) fn load_next(&mut self) -> Result<()> {
         let name = self.flavor.name();
         let load = Op::KexecLoad {
             kernel: name.into(),
             initrd: INITRD.into(),
-            cmdline: self.config.cmdline(name, &[])?,
+            cmdline: self.cmdline()?,
             method: LoadMethod::File,
         };
         self.call(load)?;

@@ -19,7 +19,7 @@ const SETTLE_MS: u64 = 500;
 const INSISTENCE: u32 = 1000;
 
 /// What scenarios run with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Lab {
     /// A bzImage for each flavor.
     pub kernels: BTreeMap<Flavor, PathBuf>,
@@ -34,6 +34,14 @@ pub struct Lab {
 }
 
 impl Lab {
+    /// The same with luod in every machine.
+    pub fn with_agent(&self) -> Self {
+        Self {
+            initrd: self.agent_initrd.clone(),
+            ..self.clone()
+        }
+    }
+
     /// A machine for these kernels; its console goes to a file named for `about`.
     ///
     /// # Errors
