@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use liveupdate::{Outgoing, Session};
 use luod::{
     client::{Client, Error},
-    protocol::{Command, Event},
+    protocol::{Code, Command, Event},
 };
 use rustix::process::Signal;
 
@@ -92,7 +92,15 @@ struct Participant<'a> {
 impl Participant<'_> {
     fn serve(&mut self, agent: &mut Client) -> Result<Infallible> {
         loop {
-            match agent.next(None)? {
+            let event = match agent.next(None) {
+                // READY and CANCELLED have crossed each other; the latter says everything.
+                Err(Error::Refused {
+                    code: Code::WrongState,
+                    ..
+                }) => continue,
+                event => event?,
+            };
+            match event {
                 (Event::StartPreservation { id, .. }, Some(fd)) if id == self.service.id => {
                     println!("asked");
                     self.session = Some(fd.into());
