@@ -56,7 +56,7 @@ impl Image {
         Ok(image)
     }
 
-    /// Adds luod, luoctl, a client in C, two users, and a policy by which root is the operator and ids that begin with a user's
+    /// Adds luod, luoctl and their clients, two users, and a policy by which root is the operator and ids that begin with a user's
     /// name are that user's.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl Image {
     pub fn agent(&mut self) -> Result<()> {
         let programs = build_agent()?;
         let client = build_client()?;
-        for program in [programs.luod, programs.luoctl, client] {
+        for program in [programs.luod, programs.luoctl, programs.example, client] {
             let name = program.file_name().context("a program has a name")?;
             self.file_from(Path::new("/bin").join(name), &program)?;
         }

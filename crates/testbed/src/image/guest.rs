@@ -15,6 +15,9 @@ use crate::cache;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// The example of luod's that shows authors of VMMs how to keep a guest's memory.
+const EXAMPLE: &str = "keeps-memory";
+
 /// What carries services over an update.
 #[derive(Debug, Clone)]
 pub struct AgentPrograms {
@@ -22,6 +25,8 @@ pub struct AgentPrograms {
     pub luod: PathBuf,
     /// For operators.
     pub luoctl: PathBuf,
+    /// A client as one would write it.
+    pub example: PathBuf,
 }
 
 /// Builds the guest's init from this workspace and gives its path; does nothing when it is up to date.
@@ -33,7 +38,7 @@ pub fn build_guest() -> Result<PathBuf> {
     Ok(release.join("luo-guest"))
 }
 
-/// Builds luod and luoctl.
+/// Builds luod, luoctl and luod's example.
 ///
 /// # Errors
 /// As [`build_guest`].
@@ -47,12 +52,15 @@ pub fn build_agent() -> Result<AgentPrograms> {
         "luod",
         "--bin",
         "luoctl",
+        "--example",
+        EXAMPLE,
         "--features",
         "luod/kill-points",
     ])?;
     Ok(AgentPrograms {
         luod: release.join("luod"),
         luoctl: release.join("luoctl"),
+        example: release.join("examples").join(EXAMPLE),
     })
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! Updates in a row, all data checked after each: services of two users, a crowd, files that luod keeps, and a client in C that
-//! knows nothing but the published protocol.
+//! Updates in a row, all data checked after each: services of two users, a crowd, files that luod keeps, a client in C that knows
+//! nothing but the published protocol, and the example for authors of VMMs.
 
 use anyhow::{Result, ensure};
 use luo_guest::proto::Exit;
@@ -10,7 +10,7 @@ use luod::protocol::{SOCKET_PATH, Timeline};
 use super::{
     host::{Host, Process},
     kept::Kept,
-    services::{ALICE, BOB, THREE, are_whole, come_back, join},
+    services::{ALICE, BOB, THREE, are_whole, come_back, is_subscribed, join},
 };
 use crate::scenario::Flavor;
 
@@ -18,6 +18,8 @@ use crate::scenario::Flavor;
 pub(super) const COUNT: u32 = 3;
 /// More sessions than one page of the hand-over lists.
 const CROWD: &str = "60";
+/// The example.
+const EXAMPLE: &str = "bob-vm";
 /// The client in C.
 const PUBLISHED: &str = "alice-c";
 
@@ -29,6 +31,7 @@ pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor, count: u32) -> Result
     }
     join(host, &THREE, 0)?;
     subscribe(host, 0)?;
+    example(host)?;
     for generation in 1..=count {
         let before = generation - 1;
         host.load(flavor)?;
@@ -50,6 +53,9 @@ pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor, count: u32) -> Result
             it.check(host, before)?;
             it.write(host, generation)?;
         }
+        let guest = example(host)?;
+        // It compares what its guest had counted when it was stopped with the guest's memory.
+        host.await_word(&guest, "claimed at ")?;
         host.await_status("without sessions of the old kernel", |status| {
             status.sessions.is_empty()
         })?;
@@ -67,6 +73,16 @@ fn subscribe(host: &mut Host<'_, '_>, generation: u32) -> Result<()> {
     let join = format!("join={generation}");
     let crowd = host.spawn_as(BOB, &["crowd", "bob-x", CROWD, &join])?;
     host.await_word(&crowd, "subscribed").map(drop)
+}
+
+/// The example goes on where the one before it has stopped, or begins.
+fn example(host: &mut Host<'_, '_>) -> Result<Process> {
+    let uid = BOB.to_string();
+    let example = ["keeps-memory", "--id", EXAMPLE, "--mib", "4"];
+    let guest = host.spawn(&[&["/init", "as", &uid], &example[..]].concat())?;
+    host.await_word(&guest, "counting from ")?;
+    host.await_status("with the example", |status| is_subscribed(status, EXAMPLE))?;
+    Ok(guest)
 }
 
 /// The client in C. Its text differs from generation to generation.
