@@ -180,8 +180,8 @@ pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Ve
     };
     let has_ours = |it: &Scenario| it.flavors().contains(&Flavor::Rust);
     let mut scenarios = all(flavors, with_selftests);
-    let updates = |&flavor: &Flavor| agent::updates(flavor, options.kexecs);
-    scenarios.extend(flavors.iter().map(updates));
+    let long = |&flavor: &Flavor| agent::long(flavor, options.kexecs);
+    scenarios.extend(flavors.iter().flat_map(long));
     if flavors.contains(&Flavor::Rust) {
         scenarios.extend(memfd::all());
         scenarios.push(load::kexecs(options.kexecs));

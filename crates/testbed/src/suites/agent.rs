@@ -21,17 +21,25 @@ use crate::scenario::{Action, Flavor, Image, Play, Scenario};
 pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
     vec![
         scenario("the barrier", flavor, barrier::run),
-        scenario("luod killed at each step", flavor, killed::run),
         scenario("a crowd, and hostile clients", flavor, crowd::run),
     ]
 }
 
-/// Updates in a row, with all data checked after each.
-pub(super) fn updates(flavor: Flavor, count: Option<u32>) -> Scenario {
+/// What takes longer if so many updates are asked for: updates in a row, and an update for each step at which luod is killed.
+pub(super) fn long(flavor: Flavor, count: Option<u32>) -> Vec<Scenario> {
+    let updates = match count {
+        None => killed::Updates::One,
+        Some(_) => killed::Updates::Each,
+    };
     let count = count.unwrap_or(updates::COUNT);
-    scenario(&format!("{count} updates"), flavor, move |host, flavor| {
-        updates::run(host, flavor, count)
-    })
+    vec![
+        scenario("luod killed at each step", flavor, move |host, flavor| {
+            killed::run(host, flavor, updates)
+        }),
+        scenario(&format!("{count} updates"), flavor, move |host, flavor| {
+            updates::run(host, flavor, count)
+        }),
+    ]
 }
 
 fn scenario(

@@ -3,7 +3,7 @@
 //! luod killed at each of its steps, and started again as an init system would: nothing is lost.
 //!
 //! In the old kernel the update does not take place, and everything is as it was; in the next one everybody gets what is theirs,
-//! from the luod that comes after.
+//! from the luod that comes after. Each time another update has to be possible.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -21,11 +21,18 @@ struct World {
     services: Vec<Service>,
 }
 
-pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor) -> Result<()> {
-    let steps = host.succeed(&["luod", "--list-kill-points"])?;
-    let steps: Vec<_> = steps.lines().map(str::to_owned).collect();
-    ensure!(steps.len() > 10, "so few steps? {steps:?}");
+/// How many updates the steps after the reboot have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Updates {
+    /// One for all: luod is killed at each, one after the other.
+    One,
+    /// One for each: luod is killed once.
+    Each,
+}
 
+pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor, updates: Updates) -> Result<()> {
+    let steps = host.succeed(&["luod", "--list-kill-points"])?;
+    let steps: Vec<_> = steps.lines().collect();
     host.start_luod()?;
     let kept = vec![Kept::add(host, "cache")?, Kept::add(host, "alice-cache")?];
     for it in &kept {
@@ -37,54 +44,68 @@ pub(super) fn run(host: &mut Host<'_, '_>, flavor: Flavor) -> Result<()> {
         services: join(host, &THREE, 0)?,
     };
     host.load(flavor)?;
-    let mut crossed = 0;
-    for step in &steps {
-        let before = world.generation;
+    let (mut before, mut rest) = (0, &steps[..]);
+    while let Some((step, later)) = rest.split_first() {
+        let killed = || format!("luod killed at {step}");
+        if world.stay(host, step).with_context(killed)? {
+            (before, rest) = (before + 1, later);
+            continue;
+        }
+        let here = match updates {
+            Updates::One => rest.len(),
+            Updates::Each => 1,
+        };
         world
-            .survive(host, flavor, step)
-            .with_context(|| format!("luod killed at {step}"))?;
-        crossed += world.generation - before;
+            .come_back(host, flavor, &rest[..here])
+            .with_context(killed)?;
+        rest = &rest[here..];
     }
     ensure!(
-        crossed > 0 && (crossed as usize) < steps.len(),
-        "{crossed} of {} steps come after the reboot",
+        before > 5 && before + 5 < steps.len(),
+        "{before} of {} steps come before the reboot",
         steps.len()
     );
     Ok(())
 }
 
 impl World {
-    /// One step, in whichever kernel luod comes to it.
-    fn survive(&mut self, host: &mut Host<'_, '_>, flavor: Flavor, step: &str) -> Result<()> {
-        let kill = format!("LUOD_KILL_AT={step}");
+    /// An update in which luod is killed at a step, if it comes before the reboot. Gives whether it does; otherwise the machine is
+    /// in the next kernel.
+    fn stay(&self, host: &mut Host<'_, '_>, step: &str) -> Result<bool> {
         host.kill_luod()?;
-        if !host.start_luod_with(&[&kill])? {
+        if !host.start_luod_with(&[&kill_at(step)])? {
+            // Starting is a step in every kernel.
             host.start_luod()?;
         }
         self.await_services(host)?;
-        match host.update(&[])? {
-            Update::Stayed(said) => {
-                ensure!(said.code != 0, "luoctl takes it for a success: {said:?}");
-                host.await_luods_death()
-                    .with_context(|| format!("luoctl update: {said:?}"))?;
-                host.start_luod()?;
-                self.is_as_it_was(host)
-            }
-            Update::Went => self.come_back(host, flavor, &kill),
-        }
+        let Update::Stayed(said) = host.update(&[])? else {
+            return Ok(false);
+        };
+        ensure!(said.code != 0, "luoctl takes it for a success: {said:?}");
+        host.await_luods_death()
+            .with_context(|| format!("luoctl update: {said:?}"))?;
+        host.start_luod()?;
+        self.is_as_it_was(host)?;
+        Ok(true)
     }
 
-    /// The next kernel, in which luod is killed once.
-    fn come_back(&mut self, host: &mut Host<'_, '_>, flavor: Flavor, kill: &str) -> Result<()> {
-        let died_early = !host.start_luod_with(&[kill])?;
-        if died_early {
-            host.start_luod()?;
-        }
+    /// The next kernel, in which luod is killed at each of these steps. The services are there as soon as luod is.
+    fn come_back(&mut self, host: &mut Host<'_, '_>, flavor: Flavor, steps: &[&str]) -> Result<()> {
         self.generation += 1;
-        self.services = come_back(host, &THREE, self.generation)?;
-        if !died_early {
-            host.await_luods_death()?;
-            host.start_luod()?;
+        self.services.clear();
+        for step in steps {
+            let answers = host.start_luod_with(&[&kill_at(step)])?;
+            if answers && self.services.is_empty() {
+                self.services = come_back(host, &THREE, self.generation)?;
+            }
+            if answers {
+                host.await_luods_death()
+                    .with_context(|| format!("to be killed at {step}"))?;
+            }
+        }
+        host.start_luod()?;
+        if self.services.is_empty() {
+            self.services = come_back(host, &THREE, self.generation)?;
         }
         are_whole(host, &self.services)?;
         for kept in &self.kept {
@@ -113,4 +134,8 @@ impl World {
         })
         .map(drop)
     }
+}
+
+fn kill_at(step: &str) -> String {
+    format!("LUOD_KILL_AT={step}")
 }
