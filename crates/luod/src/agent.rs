@@ -16,6 +16,7 @@
 mod check;
 mod claims;
 mod keeping;
+mod leaving;
 mod peers;
 mod report;
 mod restore;
@@ -190,7 +191,10 @@ impl<K: Kernel> Agent<K> {
 
     /// When [`Self::tick`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.update.as_ref().map(|it| it.deadline)
+        let update = self.update.as_ref();
+        update
+            .filter(|it| it.can_be_called_off())
+            .map(|it| it.deadline)
     }
 
     /// Time has passed.

@@ -5,6 +5,7 @@
 use super::{Agent, say};
 use crate::{
     kernel::Kernel,
+    kexec,
     protocol::{Check, Finding, Severity},
 };
 
@@ -68,6 +69,14 @@ impl<K: Kernel> Agent<K> {
             (Some(image), true) => {
                 let version = image.version.as_deref().unwrap_or("of unknown version");
                 found.fine("image", format!("{} ({version})", image.kernel));
+                let lacking = kexec::lacking(&image.cmdline);
+                if !lacking.is_empty() {
+                    found.problem(
+                        "cmdline",
+                        format!("the next kernel's command line lacks {}", lacking.join(" ")),
+                        "luoctl load --cmdline, with it",
+                    );
+                }
                 if image.initrd.is_none() {
                     found.warn(
                         "initrd",

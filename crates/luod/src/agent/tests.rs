@@ -2,6 +2,9 @@
 
 //! The agent against a simulated kernel, over simulated kexecs.
 
+mod arrival;
+mod machine;
+mod property;
 mod world;
 
 use std::{
@@ -9,13 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use liveupdate::Token;
-use proptest::prelude::*;
-
 use super::*;
 use crate::protocol::{Ended, SessionState, Severity, Status};
 use crate::vault::Key;
-use world::{Machine, inode};
+use liveupdate::Token;
+use machine::Machine;
+use world::inode;
 
 const ALICE: u32 = 1000;
 const BOB: u32 = 1001;
@@ -185,6 +187,37 @@ fn a_kernel_that_refuses_leaves_everything_as_it_was() {
     });
 }
 
+/// `systemctl kexec` ends the clients on the way to the next kernel, and the agent took their deaths for a reason to close their
+/// sessions, all preserved and about to be handed over.
+#[test]
+fn nothing_calls_it_off_when_the_machine_is_going_down() {
+    let mut machine = Machine::boot();
+    let (operator, alice, bob) = three(&mut machine);
+    let update = Command::Update {
+        timeout_ms: Some(0),
+        dry_run: false,
+        force: false,
+    };
+    machine.ask(operator, update);
+    machine.preserve(alice, "vm-a", Token(1), b"x");
+    machine.ask(alice, Command::Ready { id: None });
+    machine.ask(bob, Command::Ready { id: None });
+    assert!(machine.has_left());
+    machine.disconnect(bob);
+    machine
+        .agent()
+        .tick(Instant::now() + Duration::from_secs(1));
+    let veto = Command::Veto {
+        id: None,
+        reason: "too late".into(),
+    };
+    machine.ask(alice, veto);
+    let cancelled = machine.ask(operator, Command::Cancel);
+    assert_eq!(refused(&cancelled), Some(Code::WrongState));
+    assert_eq!(machine.vault_keys(), ["out-db-b", "out-vm-a", "own-out"]);
+    assert_eq!(machine.agent().deadline(), None);
+}
+
 #[test]
 fn a_rehearsal_goes_through_everything_but_the_reboot() {
     let mut machine = Machine::boot();
@@ -222,31 +255,6 @@ fn an_agent_that_dies_in_an_update_leaves_no_session_behind() {
     assert_eq!(machine.vault_keys(), Vec::<String>::new());
     machine.close_sessions();
     assert!(!machine.kernel().has_outgoing());
-}
-
-#[test]
-fn an_agent_that_dies_after_the_update_goes_on() {
-    let mut machine = Machine::boot();
-    machine.carry(&[("vm-a", ALICE), ("db-b", BOB)]);
-    let mut machine = machine.kexec();
-    machine.restart();
-    let alice = machine.connect(ALICE);
-    let session = machine.claim(alice, "vm-a").unwrap();
-    machine.restart();
-    let alice = machine.connect(ALICE);
-    let again = machine.claim(alice, "vm-a").unwrap();
-    assert_eq!(inode(again.as_fd()), inode(session.as_fd()));
-    machine.finish(&again);
-    machine.ask(alice, Command::Done { id: id("vm-a") });
-    machine.restart();
-    let operator = machine.connect(0);
-    let status = machine.status(operator);
-    let states: Vec<_> = status
-        .sessions
-        .iter()
-        .map(|it| (it.id.as_str(), it.uid, it.state))
-        .collect();
-    assert_eq!(states, [("db-b", BOB, SessionState::Waiting)]);
 }
 
 /// An agent that was killed right after the FINISH of its own session found that session in the vault when it was started again,
@@ -301,23 +309,6 @@ fn who_has_only_read_the_published_protocol_is_served() {
         [],
         "it has finished, and cannot say DONE"
     );
-}
-
-/// A client's `DONE` was refused, since somebody else had looked at the status between its `FINISH` and that: the agent had seen
-/// that the session was finished, and forgotten it.
-#[test]
-fn done_is_answered_by_an_agent_that_knows_it_already() {
-    let mut machine = Machine::boot();
-    machine.carry(&[("vm-a", ALICE)]);
-    let mut machine = machine.kexec();
-    let (operator, alice) = (machine.connect(0), machine.connect(ALICE));
-    let session = machine.claim(alice, "vm-a").unwrap();
-    machine.finish(&session);
-    assert_eq!(machine.status(operator).sessions, []);
-    let done = Command::Done { id: id("vm-a") };
-    assert_eq!(refused(&machine.ask(alice, done.clone())), None);
-    let other = machine.connect(ALICE);
-    assert_eq!(refused(&machine.ask(other, done)), Some(Code::NotFound));
 }
 
 #[test]
@@ -405,118 +396,4 @@ fn an_update_that_would_lose_something_is_refused() {
     let events = machine.ask(operator, update(false));
     assert_eq!(ended(&events).unwrap().0, Ended::Refused);
     assert!(!machine.has_left());
-}
-
-#[test]
-fn what_nobody_has_claimed_goes_on_with_its_owner() {
-    let mut machine = Machine::boot();
-    machine.carry(&[("vm-a", ALICE)]);
-    let mut machine = machine.kexec();
-    let operator = machine.connect(0);
-    let Event::Check(check) = machine.ask(operator, Command::Check).remove(0).1 else {
-        panic!("no answer to CHECK")
-    };
-    let incoming = check
-        .findings
-        .iter()
-        .find(|it| it.name == "incoming")
-        .unwrap();
-    assert_eq!(incoming.severity, Severity::Warning);
-    machine.carry(&[]);
-    let mut machine = machine.kexec();
-    let (alice, bob) = (machine.connect(ALICE), machine.connect(BOB));
-    assert_eq!(
-        refused(&machine.ask(bob, Command::Claim { id: id("vm-a") })),
-        Some(Code::NotAllowed)
-    );
-    let session = machine.claim(alice, "vm-a").unwrap();
-    assert_eq!(machine.retrieve(&session, Token(0)), b"vm-a");
-}
-
-#[derive(Debug, Clone)]
-enum Op {
-    Subscribe(usize),
-    Ready(usize),
-    Veto(usize),
-    Die(usize),
-    Update { dry_run: bool },
-    Cancel,
-    Late,
-    Restart,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let client = 0..3_usize;
-    prop_oneof![
-        4 => client.clone().prop_map(Op::Subscribe),
-        6 => client.clone().prop_map(Op::Ready),
-        1 => client.clone().prop_map(Op::Veto),
-        1 => client.prop_map(Op::Die),
-        4 => any::<bool>().prop_map(|dry_run| Op::Update { dry_run }),
-        1 => Just(Op::Cancel),
-        1 => Just(Op::Late),
-        1 => Just(Op::Restart),
-    ]
-}
-
-proptest! {
-    /// The kernel is left only if everybody who was handed a session has said READY since, and nobody anything else.
-    #[test]
-    fn nobody_is_left_behind(ops in prop::collection::vec(op(), 1..60)) {
-        let mut machine = Machine::boot();
-        let mut operator = machine.connect(0);
-        let mut clients = [0; 3].map(|_| machine.connect(ALICE));
-        // Of each client: whether it was handed a session, and whether it is ready.
-        let mut handed = [None; 3];
-        for op in ops {
-            let events = match op {
-                Op::Subscribe(n) => machine.ask(clients[n], Command::Subscribe { id: id(&format!("vm-{n}")) }),
-                Op::Ready(n) => {
-                    if let Some(ready) = &mut handed[n] {
-                        *ready = true;
-                    }
-                    machine.ask(clients[n], Command::Ready { id: None })
-                }
-                Op::Veto(n) => machine.ask(clients[n], Command::Veto { id: None, reason: "no".into() }),
-                Op::Die(n) => {
-                    let events = machine.disconnect(clients[n]);
-                    clients[n] = machine.connect(ALICE);
-                    events
-                }
-                Op::Update { dry_run } => {
-                    machine.close_sessions();
-                    machine.ask(operator, Command::Update { timeout_ms: None, dry_run, force: false })
-                }
-                Op::Cancel => machine.ask(operator, Command::Cancel),
-                Op::Late => {
-                    machine.agent().tick(Instant::now() + Duration::from_secs(3600));
-                    machine.run()
-                }
-                Op::Restart => {
-                    machine.restart();
-                    operator = machine.connect(0);
-                    clients = [0; 3].map(|_| machine.connect(ALICE));
-                    handed = [None; 3];
-                    Vec::new()
-                }
-            };
-            for (_, event) in &events {
-                let of = |id: &Id| id.as_str()["vm-".len()..].parse::<usize>().unwrap();
-                match event {
-                    Event::StartPreservation { id, .. } => handed[of(id)] = Some(false),
-                    Event::Cancelled { id, .. } => handed[of(id)] = None,
-                    Event::Ended { outcome: Ended::Cancelled | Ended::Failed | Ended::Rehearsed, .. } => {
-                        handed = [None; 3];
-                    }
-                    _ => {}
-                }
-            }
-            if machine.has_left() {
-                prop_assert!(handed.iter().all(|it| *it != Some(false)), "{handed:?}");
-                return Ok(());
-            }
-            let outgoing = machine.vault_keys().iter().filter(|it| it.starts_with("out-")).count();
-            prop_assert_eq!(outgoing, handed.iter().flatten().count());
-        }
-    }
 }

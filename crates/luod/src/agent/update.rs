@@ -10,12 +10,11 @@ use std::{
 
 use liveupdate::{Outgoing, Session, SessionName, Token};
 
-use super::{Agent, Answer, NAME, Output, Peer, Refusal, Who, reached, say};
+use super::{Agent, Answer, Output, Peer, Refusal, Who, reached, say};
 use crate::{
     clock::Moment,
-    keep,
     kernel::Kernel,
-    manifest::{self, Carried, CarriedFile, Departure, KeptFile, Manifest},
+    manifest::{self, KeptFile},
     protocol::{Code, Ended, Event, Id, Phase, Progress, Severity},
     vault::Key,
 };
@@ -23,27 +22,31 @@ use crate::{
 /// An update that is under way.
 #[derive(Debug)]
 pub(super) struct Update {
-    asked_by: Peer,
-    dry_run: bool,
+    pub(super) asked_by: Peer,
+    pub(super) dry_run: bool,
     pub(super) deadline: Instant,
-    asked: Moment,
-    ready: Option<Moment>,
-    members: BTreeMap<Id, Member>,
-    own: Option<Session<Outgoing>>,
-    kept: BTreeMap<Id, KeptFile>,
-    phase: Phase,
+    pub(super) asked: Moment,
+    pub(super) ready: Option<Moment>,
+    pub(super) members: BTreeMap<Id, Member>,
+    pub(super) own: Option<Session<Outgoing>>,
+    pub(super) kept: BTreeMap<Id, KeptFile>,
+    pub(super) phase: Phase,
 }
 
 #[derive(Debug)]
-struct Member {
+pub(super) struct Member {
     peer: Peer,
-    session: Session<Outgoing>,
+    pub(super) session: Session<Outgoing>,
     ready: bool,
 }
 
 impl Update {
     pub(super) fn has(&self, id: &Id) -> bool {
         self.members.contains_key(id)
+    }
+
+    pub(super) fn can_be_called_off(&self) -> bool {
+        self.phase == Phase::Preserving
     }
 
     pub(super) fn member_of(&self, peer: Peer) -> Option<Id> {
@@ -215,8 +218,13 @@ impl<K: Kernel> Agent<K> {
     }
 
     pub(super) fn cancel(&mut self, who: Who) -> Answer {
-        if self.update.is_none() {
-            return Err(Refusal::new(Code::WrongState, "no update is under way"));
+        match &self.update {
+            None => return Err(Refusal::new(Code::WrongState, "no update is under way")),
+            Some(update) if !update.can_be_called_off() => {
+                let message = "it is too late: the kernel is being replaced";
+                return Err(Refusal::new(Code::WrongState, message));
+            }
+            Some(_) => {}
         }
         let reason = format!("an operator (user {}) has cancelled it", who.uid);
         self.call_off(&reason);
@@ -227,12 +235,15 @@ impl<K: Kernel> Agent<K> {
         Ok(Some((ended, None)))
     }
 
+    /// Only while clients preserve. Later the machine may be going down already, clients and all, by somebody else's hand.
     pub(super) fn call_off(&mut self, reason: &str) {
-        self.end(Ended::Cancelled, Some(reason));
+        if self.update.as_ref().is_some_and(Update::can_be_called_off) {
+            self.end(Ended::Cancelled, Some(reason));
+        }
     }
 
     /// Everything is as it was before the update.
-    fn end(&mut self, outcome: Ended, reason: Option<&str>) {
+    pub(super) fn end(&mut self, outcome: Ended, reason: Option<&str>) {
         let Some(update) = self.update.take() else {
             return;
         };
@@ -261,115 +272,6 @@ impl<K: Kernel> Agent<K> {
         }
     }
 
-    /// Whether everybody is ready, and what is to be sent first is sent.
-    pub fn wants_to_leave(&self) -> bool {
-        let waits = |it: &Update| it.waiting().next().is_some();
-        self.outputs.is_empty()
-            && self
-                .update
-                .as_ref()
-                .is_some_and(|it| it.phase == Phase::Preserving && !waits(it))
-    }
-
-    /// Writes down who owns what. Afterwards only the kernel is to be called, when all that is to be sent has been sent.
-    pub fn prepare_to_leave(&mut self) -> bool {
-        reached("all-ready");
-        let Some(update) = &mut self.update else {
-            return false;
-        };
-        update.ready = Some(Moment::now());
-        update.phase = Phase::Leaving;
-        match self.preserve_manifest() {
-            Err(reason) => self.end(Ended::Failed, Some(&reason)),
-            Ok(asked_by) if self.update.as_ref().is_some_and(|it| !it.dry_run) => {
-                reached("manifest-preserved");
-                let event = Event::Ended {
-                    outcome: Ended::Rebooting,
-                    reason: None,
-                };
-                self.tell(asked_by, &event);
-                return true;
-            }
-            Ok(_) => self.end(Ended::Rehearsed, None),
-        }
-        false
-    }
-
-    /// Replaces the kernel; if it comes back, that could not be done, and everything is as before.
-    pub fn leave(&mut self) {
-        reached("before-reboot");
-        match self.kernel.leave() {
-            // Somebody else shuts the machine down, and ends the agent with it.
-            Ok(()) => {}
-            Err(reason) => self.end(Ended::Failed, Some(&reason)),
-        }
-    }
-
-    fn preserve_manifest(&mut self) -> Result<Peer, String> {
-        let update = self.update.as_mut().ok_or("no update is under way")?;
-        let own = update.own.as_ref().ok_or("the agent has no session")?;
-        for (name, file) in &mut update.kept {
-            let why = |err: &dyn std::fmt::Display| format!("the kept file {name}: {err}");
-            let beside = self.keeper.pack(name).map_err(|err| why(&err))?;
-            let token = Token(file.token + 1);
-            self.kernel
-                .preserve(own, token, beside.as_fd())
-                .map_err(|err| why(&err))?;
-            if file.checksum {
-                let memory = self
-                    .keeper
-                    .file(name)
-                    .ok_or_else(|| why(&"it is not there"))?;
-                file.sha256 = Some(keep::checksum(memory).map_err(|err| why(&err))?);
-            }
-        }
-        let uid = |id: &Id| self.ledger.known.get(id).copied().unwrap_or_default();
-        let carried = |(id, member): (&Id, &Member)| {
-            let info = self.kernel.info(member.session.as_fd());
-            let file = |it: liveupdate::FileInfo| CarriedFile {
-                token: it.token.0,
-                handler: it.handler,
-            };
-            let files = info.map(|it| it.files.into_iter().map(file).collect());
-            (
-                id.clone(),
-                Carried {
-                    uid: uid(id),
-                    files,
-                },
-            )
-        };
-        let mut sessions: BTreeMap<_, _> = update.members.iter().map(carried).collect();
-        // What nobody has claimed goes on to the kernel after this one, if this one can do that.
-        for (id, arrived) in &self.ledger.incoming {
-            if arrived.unavailable.is_none() && !self.claimed.contains_key(id) {
-                sessions
-                    .entry(id.clone())
-                    .or_insert_with(|| arrived.carried.clone());
-            }
-        }
-        let manifest = Manifest {
-            format: manifest::FORMAT.into(),
-            agent: NAME.into(),
-            from: self.settings.release.clone(),
-            sessions,
-            kept: update.kept.clone(),
-            moments: Departure {
-                agent_started: self.started,
-                asked: update.asked,
-                ready: update.ready.unwrap_or(update.asked),
-                left: Moment::now(),
-            },
-        };
-        let file = keep::memory("manifest", 0).map_err(|err| err.to_string())?;
-        manifest
-            .write(&file)
-            .map_err(|err| format!("cannot write the manifest: {err}"))?;
-        let preserved = self.kernel.preserve(own, manifest::TOKEN, file.as_fd());
-        preserved.map_err(|err| format!("the manifest: {err}"))?;
-        Ok(update.asked_by)
-    }
-
     pub(super) fn progress(&self) -> Progress {
         let Some(update) = &self.update else {
             return Progress {
@@ -396,7 +298,7 @@ impl<K: Kernel> Agent<K> {
     }
 
     /// Tells whoever asked for the update, and whoever watches.
-    fn tell(&mut self, asked_by: Peer, event: &Event) {
+    pub(super) fn tell(&mut self, asked_by: Peer, event: &Event) {
         let wants = |(peer, it): (&Peer, &super::Connected)| {
             (*peer == asked_by || it.watches).then_some(*peer)
         };
