@@ -191,6 +191,8 @@ pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Ve
     if options.with_aids {
         scenarios.push(kunit::conformance());
         scenarios.retain(has_ours);
+        // What luod does is no matter of the kernel's checkers; that it can be updated with luod is.
+        scenarios.retain(|it| it.image == scenario::Image::Base || agent::is_about_updates(it));
     }
     scenarios.retain(named);
     scenarios
@@ -256,6 +258,8 @@ mod tests {
         let chosen = select(&flavors, true, &with_aids);
         assert!(chosen.iter().all(|it| it.flavors() != [Flavor::C]));
         assert!(chosen.iter().any(|it| it.flavors() == flavors));
+        let of_agent = chosen.iter().filter(|it| it.name.starts_with("agent/"));
+        assert_eq!(of_agent.count(), 1, "updates in a row, on ours");
     }
 
     #[test]

@@ -17,6 +17,9 @@ use anyhow::Result;
 use self::host::Host;
 use crate::scenario::{Action, Flavor, Image, Play, Scenario};
 
+/// In the name of the scenario with updates in a row.
+const UPDATES: &str = " updates on ";
+
 /// What every kernel has to pass.
 pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
     vec![
@@ -40,6 +43,11 @@ pub(super) fn long(flavor: Flavor, count: Option<u32>) -> Vec<Scenario> {
             updates::run(host, flavor, count)
         }),
     ]
+}
+
+/// Whether a scenario is the one with updates in a row.
+pub(super) fn is_about_updates(scenario: &Scenario) -> bool {
+    scenario.name.contains(UPDATES)
 }
 
 fn scenario(
