@@ -23,6 +23,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
 
+/// So many last lines of luod's go into an error.
+const TAIL: usize = 40;
+
 /// A process of the machine, and where its output goes.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
@@ -265,7 +268,11 @@ impl<'a, 's> Host<'a, 's> {
     /// Adds what luod has logged to an error, if it is still there to be read.
     pub(super) fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
         match self.luods_log() {
-            Ok(log) => error.context(format!("luod's log:\n{log}")),
+            Ok(log) => {
+                let lines: Vec<_> = log.lines().collect();
+                let tail = &lines[lines.len().saturating_sub(TAIL)..];
+                error.context(format!("luod's last lines:\n{}\n", tail.join("\n")))
+            }
             Err(_) => error,
         }
     }
