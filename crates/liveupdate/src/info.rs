@@ -129,14 +129,24 @@ impl IncomingInfo {
     pub fn parse(text: &str) -> Self {
         let mut info = Self::default();
         for line in text.lines() {
-            if line.contains(" leaked") {
+            let said = without_name(line);
+            if said.contains(" leaked") {
                 info.leaked.push(line.to_owned());
-                info.leaked_pages += pages(line).unwrap_or_default();
-            } else if line.starts_with("session '") && !line.contains(": finished,") {
+                info.leaked_pages += pages(said).unwrap_or_default();
+            } else if line.starts_with("session '") && !said.starts_with("finished,") {
                 info.sessions += 1;
             }
         }
         info
+    }
+}
+
+/// What the kernel says of the session or FLB that a line is about. The name may hold any words, even these; what the kernel
+/// says after it has no quotes.
+fn without_name(line: &str) -> &str {
+    match line.rsplit_once("': ") {
+        Some((_, said)) if line.starts_with("session '") || line.starts_with("flb '") => said,
+        _ => line,
     }
 }
 
@@ -183,5 +193,20 @@ mod tests {
             info.leaked,
             ["sessions: all, and 4 pages of their list, leaked: EINVAL"]
         );
+    }
+
+    /// Names are whatever somebody has chosen, words of the kernel included.
+    #[test]
+    fn a_name_is_not_taken_for_what_the_kernel_says() {
+        let shown = "session 'a leaked b': available, 1 files\n\
+                     session 'x': finished, 1 files': offered, 1 files\n\
+                     session 'y 7 pages z': finished, 0 files\n\
+                     flb ' leaked': 1 files, waiting\n\
+                     session 'p 9 pages q': broken, 2 files and 1 pages of their list leaked: EINVAL\n\
+                     flb 'f 9 pages g': 1 files, what it stands for leaked: EIO\n\
+                     sessions: 1 leaked without a name\n";
+        let info = IncomingInfo::parse(shown);
+        assert_eq!((info.sessions, info.leaked_pages), (2, 1));
+        assert_eq!(info.leaked.len(), 3, "{:?}", info.leaked);
     }
 }
