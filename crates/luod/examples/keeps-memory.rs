@@ -171,10 +171,12 @@ fn connect(socket: &Path) -> Result<Client, Error> {
     }
 }
 
-/// A new connection, if `error` was the old one's end; other errors are nothing that a repeat helps against.
+/// A new connection, if the old one is of no more use; other errors are nothing that a repeat helps against.
 fn again(socket: &Path, error: anyhow::Error) -> Result<Client> {
     match error.downcast_ref() {
         Some(Error::Broken(_) | Error::Closed | Error::Silent(_)) => {}
+        // Whatever an agent says is no reason to lose a guest.
+        Some(Error::Garbled(_)) => thread::sleep(PAUSE),
         // An update of others is under way, or the agent has not yet seen the end of the old connection.
         Some(Error::Refused {
             code: Code::WrongState | Code::Exists | Code::Limit,
