@@ -12,9 +12,10 @@ use crate::{
     scenario::Stage,
 };
 
-/// Programs that do not wait for others end within this time, by far.
-const PROGRAM_TIMEOUT: Duration = Duration::from_secs(120);
-/// And what the agent does, within this.
+/// No program takes longer, by the machine's clock: on a busy host it may run many times too fast, since the kernel has measured the
+/// processor's wrongly. What the host waits for is the limit.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(3600);
+/// And that is this.
 const OP_TIMEOUT: Duration = Duration::from_secs(180);
 /// The images that luoctl loads.
 const KERNEL_PATH: &str = "/tmp/next-kernel";

@@ -22,6 +22,10 @@ use crate::{
 /// So long may something take that others have to do first.
 const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
+/// How long a process is waited for in one go.
+const WAIT: Duration = Duration::from_secs(1);
+/// Clients have more time than by luod's default, which is by the machine's clock: on a busy host that may run too fast.
+const CLIENTS_TIMEOUT_MS: &str = "600000";
 
 /// So many last lines of luod's go into an error.
 const TAIL: usize = 40;
@@ -74,7 +78,8 @@ impl<'a, 's> Host<'a, 's> {
 
     /// Starts luod with an environment. Gives whether it answers; otherwise it has been killed.
     pub(super) fn start_luod_with(&mut self, environment: &[&str]) -> Result<bool> {
-        let argv = [&["env"], environment, &["luod"]].concat();
+        let luod = ["luod", "--timeout-ms", CLIENTS_TIMEOUT_MS];
+        let argv = [&["env"], environment, &luod].concat();
         let luod = self.spawn(&argv)?;
         self.luod = Some(luod.clone());
         let deadline = self.deadline();
@@ -97,10 +102,9 @@ impl<'a, 's> Host<'a, 's> {
     /// Waits until luod has been killed.
     pub(super) fn await_luods_death(&mut self) -> Result<()> {
         let luod = self.luod.take().context("luod does not run")?;
-        match self.exit(&luod, PATIENCE)? {
-            Some(Exit::Signal(libc::SIGKILL)) => Ok(()),
-            Some(exit) => bail!("luod was not killed, but ended with {exit:?}"),
-            None => bail!("luod lives on"),
+        match self.await_exit(&luod).context("luod")? {
+            Exit::Signal(libc::SIGKILL) => Ok(()),
+            exit => bail!("luod was not killed, but ended with {exit:?}"),
         }
     }
 
@@ -253,8 +257,13 @@ impl<'a, 's> Host<'a, 's> {
 
     /// Waits until a process has ended.
     pub(super) fn await_exit(&mut self, process: &Process) -> Result<Exit> {
-        let exit = self.exit(process, PATIENCE)?;
-        exit.context("the process has not ended")
+        let deadline = self.deadline();
+        loop {
+            if let Some(exit) = self.exit(process, WAIT)? {
+                return Ok(exit);
+            }
+            ensure!(Instant::now() < deadline, "the process has not ended");
+        }
     }
 
     pub(super) fn kill(&mut self, process: &Process) -> Result<()> {
