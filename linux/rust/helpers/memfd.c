@@ -216,12 +216,41 @@ __rust_helper unsigned long rust_helper_shmem_nr_pages(struct inode *inode)
 	return READ_ONCE(inode->i_mapping->nrpages) + READ_ONCE(SHMEM_I(inode)->swapped);
 }
 
+/* As find_get_entries(), which looks at every slot that a large folio takes. */
 __rust_helper unsigned int rust_helper_find_get_entries(struct address_space *mapping, pgoff_t *start,
 							pgoff_t end, struct folio_batch *fbatch,
 							pgoff_t *indices)
 {
+	XA_STATE(xas, &mapping->i_pages, *start);
+	struct folio *folio;
+
 	folio_batch_init(fbatch);
-	return find_get_entries(mapping, start, end, fbatch, indices);
+	rcu_read_lock();
+	xas_for_each(&xas, folio, end) {
+		if (xas_retry(&xas, folio))
+			continue;
+		if (xa_is_value(folio)) {
+			*start = (xas.xa_index | ((1UL << xas_get_order(&xas)) - 1)) + 1;
+		} else {
+			if (!folio_try_get(folio)) {
+				xas_reset(&xas);
+				continue;
+			}
+			if (unlikely(folio != xas_reload(&xas))) {
+				folio_put(folio);
+				xas_reset(&xas);
+				continue;
+			}
+			*start = folio_next_index(folio);
+		}
+		indices[folio_batch_count(fbatch)] = xas.xa_index;
+		if (!folio_batch_add(fbatch, folio))
+			break;
+		xas_advance(&xas, *start - 1);
+	}
+	rcu_read_unlock();
+
+	return folio_batch_count(fbatch);
 }
 
 __rust_helper int rust_helper_shmem_swap_in(struct inode *inode, pgoff_t index)
