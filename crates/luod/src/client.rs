@@ -142,10 +142,13 @@ impl Client {
                 let event = event.map_err(|err| {
                     Error::Garbled(format!("{err} in {}", String::from_utf8_lossy(&line.text)))
                 })?;
-                if let Event::Error { code, message, .. } = event {
-                    return Err(Error::Refused { code, message });
+                match event {
+                    Event::Error { code, message, .. } => {
+                        return Err(Error::Refused { code, message });
+                    }
+                    Event::Unknown => continue,
+                    event => return Ok((event, line.fds.into_iter().next())),
                 }
-                return Ok((event, line.fds.into_iter().next()));
             }
             self.wait(deadline)?;
             match self.lines.read(&self.socket) {

@@ -85,6 +85,9 @@ pub enum Event {
     },
     /// The answer to `TIMELINE`.
     Timeline(Timeline),
+    /// Something that a later version says; never sent.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Why a command was not carried out.
@@ -164,6 +167,12 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_later_version_says_is_no_error() {
+        let event: Event = serde_json::from_str(r#"{"event":"SUNRISE","at":6}"#).unwrap();
+        assert_eq!(event, Event::Unknown);
+    }
 
     #[test]
     fn an_update_begins_under_either_published_name() {
