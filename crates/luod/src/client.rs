@@ -35,6 +35,8 @@ use rustix::{
     time::Timespec,
 };
 
+use serde_json::Value;
+
 use crate::{
     protocol::{Code, Command, Event, VERSION},
     wire::{Lines, Outbox},
@@ -138,15 +140,18 @@ impl Client {
                 .pop()
                 .map_err(|err| Error::Garbled(err.to_string()))?;
             if let Some(line) = line {
-                let event = serde_json::from_slice(&line.text);
-                let event = event.map_err(|err| {
+                let garbled = |err: serde_json::Error| {
                     Error::Garbled(format!("{err} in {}", String::from_utf8_lossy(&line.text)))
-                })?;
-                match event {
+                };
+                let event: Value = serde_json::from_slice(&line.text).map_err(garbled)?;
+                let name = event["event"].as_str();
+                if name.is_some_and(|it| !Event::NAMES.contains(&it)) {
+                    continue;
+                }
+                match serde_json::from_value(event).map_err(garbled)? {
                     Event::Error { code, message, .. } => {
                         return Err(Error::Refused { code, message });
                     }
-                    Event::Unknown => continue,
                     event => return Ok((event, line.fds.into_iter().next())),
                 }
             }
@@ -168,5 +173,25 @@ impl Client {
             (Ok(_) | Err(Errno::INTR), _) => Ok(()),
             (Err(errno), _) => Err(Error::Broken(errno.into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn what_a_later_version_says_is_passed_over() {
+        let (ours, mut agent) = UnixStream::pair().unwrap();
+        let mut client = Client {
+            socket: ours,
+            lines: Lines::default(),
+        };
+        let said = b"{\"event\":\"SUNRISE\",\"at\":6}\n{\"event\":\"CLAIMED\",\"id\":\"a\"}\n{\"event\":\"CLAIMED\"}\n";
+        agent.write_all(said).unwrap();
+        let (event, _) = client.next(None).unwrap();
+        assert!(matches!(event, Event::Claimed { .. }), "{event:?}");
+        assert!(matches!(client.next(None), Err(Error::Garbled(_))));
     }
 }
