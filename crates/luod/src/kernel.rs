@@ -17,7 +17,7 @@ use rustix::{
     system::{RebootCommand, reboot},
 };
 
-use crate::protocol;
+use crate::{kexec, protocol};
 
 /// The running kernel, or a test's.
 pub trait Kernel {
@@ -124,8 +124,7 @@ impl Kernel for Linux {
     }
 
     fn is_loaded(&self) -> bool {
-        let loaded = fs::read_to_string("/sys/kernel/kexec_loaded");
-        loaded.is_ok_and(|it| it.trim() == "1")
+        kexec::is_loaded() == Some(true)
     }
 
     fn incoming(&self) -> Option<protocol::Incoming> {

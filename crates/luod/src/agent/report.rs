@@ -7,15 +7,12 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use super::{Agent, NAME, Refusal, Who};
 use crate::{
     kernel::Kernel,
-    manifest,
+    kexec, manifest,
     protocol::{
-        ClientReport, Event, FileReport, Image, KeptReport, KernelReport, SessionReport,
-        SessionState, Status,
+        ClientReport, Event, FileReport, KeptReport, KernelReport, SessionReport, SessionState,
+        Status,
     },
 };
-
-/// What `luoctl load` writes down.
-pub(super) const IMAGE: &str = "image.json";
 
 impl<K: Kernel> Agent<K> {
     pub(super) fn status(&mut self, who: Who) -> Result<Event, Refusal> {
@@ -62,15 +59,9 @@ impl<K: Kernel> Agent<K> {
             release: self.settings.release.clone(),
             unsupported: self.kernel.unsupported(),
             image_loaded,
-            image: self.image().filter(|_| image_loaded),
+            image: kexec::remembered(&self.settings.state).filter(|_| image_loaded),
             incoming: self.kernel.incoming(),
         }
-    }
-
-    fn image(&self) -> Option<Image> {
-        manifest::load(&self.settings.state.join(IMAGE))
-            .ok()
-            .flatten()
     }
 
     fn outgoing(&self) -> Vec<SessionReport> {
