@@ -14,7 +14,13 @@ pub use self::{
     handler::{ActiveHandler, Carried, FileHandler, FileOps, Kept, Retrieval, Saved, Unretrieved},
 };
 
-use crate::{error::Result, error::code::EBADF, fs::File, host::machine, sync::aref::ARef};
+use crate::{
+    error::Result,
+    error::code::EBADF,
+    fs::File,
+    host::{machine, memfd, shmem},
+    sync::aref::ARef,
+};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The length of a compatibility string, NUL included.
@@ -27,6 +33,13 @@ pub const COMPATIBLE_LEN: usize = 48;
 /// `EBADF` if there is no such descriptor.
 pub fn fget(fd: i32) -> Result<ARef<File>> {
     machine::current().fds.lock().get(fd).ok_or(EBADF)
+}
+
+/// The size of a file in bytes, as `fstat` gives it: none but files that are memory have one.
+#[must_use]
+pub fn file_size(file: &File) -> u64 {
+    let size = memfd::size(file).or_else(|| shmem::size(file));
+    size.unwrap_or(0)
 }
 
 /// The module that a handler or an FLB is part of.

@@ -3,6 +3,7 @@
 //! What the kernel shows of sessions. Upstream's shows nothing.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::fd::{AsFd, AsRawFd as _},
 };
@@ -30,6 +31,8 @@ pub struct FileInfo {
     pub handler: String,
     /// `preserved`, `handed over`, `waiting`, `retrieved`, `restored` or `failed`.
     pub state: String,
+    /// Its size; nothing before it is retrieved.
+    pub bytes: Option<u64>,
 }
 
 /// What the previous kernel has left, as debugfs shows it.
@@ -67,32 +70,46 @@ impl SessionInfo {
     ///
     /// ```
     /// let shown = "pos:\t0\nluo-session:\tvm\nluo-direction:\toutgoing\nluo-state:\topen\n\
-    ///              luo-file:\t0x10 memfd-v2 preserved\n";
+    ///              luo-file:\t0x10 memfd-v2 preserved\nluo-size:\t0x10 4096\n";
     /// let info = liveupdate::SessionInfo::parse(shown).unwrap();
     /// assert_eq!(info.state, "open");
     /// assert_eq!(info.files[0].token, liveupdate::Token(0x10));
+    /// assert_eq!(info.files[0].bytes, Some(4096));
     /// ```
     pub fn parse(text: &str) -> Option<Self> {
         let state = text
             .lines()
             .find_map(|it| it.strip_prefix("luo-state:\t"))?;
-        let files = text.lines().filter_map(|it| it.strip_prefix("luo-file:\t"));
+        let lines = |name| text.lines().filter_map(move |it| it.strip_prefix(name));
+        let sizes: BTreeMap<_, _> = lines("luo-size:\t").filter_map(size).collect();
+        let files = lines("luo-file:\t").filter_map(|it| file(it, &sizes));
         Some(Self {
             state: state.to_owned(),
-            files: files.filter_map(file).collect(),
+            files: files.collect(),
         })
     }
 }
 
-fn file(line: &str) -> Option<FileInfo> {
-    let (token, rest) = line.strip_prefix("0x")?.split_once(' ')?;
+fn file(line: &str, sizes: &BTreeMap<Token, u64>) -> Option<FileInfo> {
+    let (token, rest) = of_token(line)?;
     let (handler, state) = rest.split_once(' ')?;
-    let token = Token(u64::from_str_radix(token, 16).ok()?);
     Some(FileInfo {
         token,
         handler: handler.to_owned(),
         state: state.to_owned(),
+        bytes: sizes.get(&token).copied(),
     })
+}
+
+fn size(line: &str) -> Option<(Token, u64)> {
+    let (token, bytes) = of_token(line)?;
+    Some((token, bytes.parse().ok()?))
+}
+
+/// The token that a line starts with, and what it says about it.
+fn of_token(line: &str) -> Option<(Token, &str)> {
+    let (token, rest) = line.strip_prefix("0x")?.split_once(' ')?;
+    Some((Token(u64::from_str_radix(token, 16).ok()?), rest))
 }
 
 impl IncomingInfo {
@@ -163,15 +180,19 @@ mod tests {
     #[test]
     fn a_session_shows_its_files() {
         let shown = "[luo_session] vm\nluo-session:\tvm\nluo-direction:\tincoming\nluo-state:\tretrieved\n\
-                     luo-file:\t0x1 memfd-v2 retrieved\nluo-file:\t0x2 memfd-v2 handed over\nluo-new:\tx\n";
+                     luo-file:\t0x1 memfd-v2 retrieved\nluo-file:\t0x2 memfd-v2 handed over\nluo-new:\tx\n\
+                     luo-size:\t0x1 70000\n";
         let info = SessionInfo::parse(shown).unwrap();
         assert_eq!(info.state, "retrieved");
         let files: Vec<_> = info
             .files
             .iter()
-            .map(|it| (it.token.0, it.state.as_str()))
+            .map(|it| (it.token.0, it.state.as_str(), it.bytes))
             .collect();
-        assert_eq!(files, [(1, "retrieved"), (2, "handed over")]);
+        assert_eq!(
+            files,
+            [(1, "retrieved", Some(70_000)), (2, "handed over", None)]
+        );
     }
 
     #[test]

@@ -12,9 +12,10 @@ fn an_outgoing_session_shows_its_files() {
     power_on();
     let session = create("vm").unwrap();
     preserve_new(session, "a", 0x10).unwrap();
-    preserve_new(session, "b", 0).unwrap();
+    preserve_new(session, "bcd", 0).unwrap();
     let shown = "[luo_session] vm\nluo-session:\tvm\nluo-direction:\toutgoing\nluo-state:\topen\n\
-                 luo-file:\t0x10 probe-v1 preserved\nluo-file:\t0x0 probe-v1 preserved\n";
+                 luo-file:\t0x10 probe-v1 preserved\nluo-file:\t0x0 probe-v1 preserved\n\
+                 luo-size:\t0x10 1\nluo-size:\t0x0 3\n";
     assert_eq!(host::fdinfo(session).unwrap(), shown);
     reboot().unwrap();
     let shown = shown
@@ -38,7 +39,7 @@ fn an_incoming_session_shows_how_far_it_has_come() {
     let head = "[luo_session] vm\nluo-session:\tvm\nluo-direction:\tincoming\n";
     let files = "luo-file:\t0x1 probe-v1 retrieved\nluo-file:\t0x2 probe-v1 waiting\n\
                  luo-file:\t0x3 probe-v1 failed\n";
-    let shown = format!("{head}luo-state:\tretrieved\n{files}");
+    let shown = format!("{head}luo-state:\tretrieved\n{files}luo-size:\t0x1 1\n");
     assert_eq!(host::fdinfo(session).unwrap(), shown);
     finish(session).unwrap();
     assert_eq!(

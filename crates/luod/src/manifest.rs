@@ -56,6 +56,9 @@ pub struct CarriedFile {
     pub token: u64,
     /// The kernel's name for how it is carried over.
     pub handler: String,
+    /// Its size, if the kernel tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// A kept file.

@@ -9,6 +9,8 @@ pub(crate) mod outgoing;
 use crate::abi::COMPAT_LEN;
 use kernel::{
     fmt::{self, Write},
+    fs::File,
+    liveupdate::file_size,
     seq_file::SeqFile,
     seq_print,
 };
@@ -33,6 +35,14 @@ fn show_file(m: &SeqFile, token: Token, compatible: &[u8; COMPAT_LEN], state: &s
         Text(compatible),
         state
     );
+}
+
+/// Writes how large an open file is into `fdinfo`.
+///
+/// The line stands behind those of all files, so that they are as they were for readers who do not
+/// know it.
+fn show_size(m: &SeqFile, token: Token, file: &File) {
+    seq_print!(m, "luo-size:\t{:#x} {}\n", token.0, file_size(file));
 }
 
 /// Bytes up to their NUL, to be printed on one line: `?` stands for what is not a printable

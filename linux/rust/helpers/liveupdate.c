@@ -27,6 +27,11 @@ __rust_helper phys_addr_t rust_helper_kho_virt_to_phys(void *mem)
 	return virt_to_phys(mem);
 }
 
+__rust_helper loff_t rust_helper_liveupdate_file_size(struct file *file)
+{
+	return i_size_read(file_inode(file));
+}
+
 /* The caller holds the kexec lock, so that kexec_image stays what it is. */
 __rust_helper bool rust_helper_kexec_image_carries_kho(void)
 {

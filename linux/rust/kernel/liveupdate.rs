@@ -42,6 +42,13 @@ pub fn fget(fd: i32) -> Result<ARef<File>> {
     Ok(unsafe { LocalFile::assume_no_fdget_pos(file) })
 }
 
+/// The size of a file in bytes, as `fstat` gives it.
+pub fn file_size(file: &File) -> u64 {
+    // SAFETY: The reference keeps file and inode alive.
+    let size = unsafe { bindings::liveupdate_file_size(file.as_ptr()) };
+    u64::try_from(size).unwrap_or(0)
+}
+
 /// Keeps a module loaded.
 struct ModuleRef(*mut bindings::module);
 

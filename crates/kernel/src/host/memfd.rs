@@ -88,6 +88,11 @@ pub fn contents(file: &File) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// How much `file` holds; nothing if it is not one of these.
+pub(crate) fn size(file: &File) -> Option<u64> {
+    Some(Memfd::of(file).ok()?.size as u64)
+}
+
 /// A handler for these files.
 pub struct Handler {
     compatible: &'static str,

@@ -58,6 +58,12 @@ impl Handle for Memory {
     }
 }
 
+/// How much `file` holds; nothing if it is not one of these.
+pub(crate) fn size(file: &File) -> Option<u64> {
+    let memory: &Memory = file.private()?;
+    Some(memory.lock().size)
+}
+
 impl Memory {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inode> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -214,6 +214,7 @@ mod tests {
                     files: Some(vec![FileReport {
                         token: 26,
                         handler: "memfd-v2".into(),
+                        bytes: Some(1 << 31),
                         state: "preserved".into(),
                     }]),
                 },

@@ -87,6 +87,7 @@ impl<K: Kernel> Agent<K> {
             let file = |it: liveupdate::FileInfo| CarriedFile {
                 token: it.token.0,
                 handler: it.handler,
+                bytes: it.bytes,
             };
             let files = info.map(|it| it.files.into_iter().map(file).collect());
             (

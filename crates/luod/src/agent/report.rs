@@ -95,6 +95,7 @@ impl<K: Kernel> Agent<K> {
             let waiting = |it: &manifest::CarriedFile| FileReport {
                 token: it.token,
                 handler: it.handler.clone(),
+                bytes: it.bytes,
                 state: "waiting".into(),
             };
             let told = || {
@@ -123,6 +124,7 @@ impl<K: Kernel> Agent<K> {
         let file = |it: liveupdate::FileInfo| FileReport {
             token: it.token.0,
             handler: it.handler,
+            bytes: it.bytes,
             state: it.state,
         };
         Some(

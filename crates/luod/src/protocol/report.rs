@@ -109,6 +109,9 @@ pub struct FileReport {
     pub token: u64,
     /// The kernel's name for how it is carried over.
     pub handler: String,
+    /// Its size; nothing if this kernel, or the one that preserved it, does not tell.
+    #[serde(default)]
+    pub bytes: Option<u64>,
     /// As the kernel says: preserved, waiting, retrieved …
     pub state: String,
 }

@@ -306,6 +306,7 @@ fn fdinfo(flavor: Flavor) -> Vec<Action> {
                 "luo-session:\ts\n",
                 "luo-direction:\toutgoing\n",
                 "luo-file:\t0x1a memfd-v2 ",
+                "luo-size:\t0x1a 4096\n",
             ]),
             "is not in",
         ),
@@ -327,7 +328,10 @@ fn fdinfo(flavor: Flavor) -> Vec<Action> {
             "luo-file:\t0x1a memfd-v2 waiting",
         ]),
         fetch("s", 0x1a, "one"),
-        shows(vec!["luo-file:\t0x1a memfd-v2 retrieved"]),
+        shows(vec![
+            "luo-file:\t0x1a memfd-v2 retrieved",
+            "luo-size:\t0x1a 4096\n",
+        ]),
         finish("s"),
         shows(vec!["luo-state:\tfinished"]),
     ]

@@ -2,7 +2,7 @@
 
 //! Files that the previous kernel preserved.
 
-use super::{show_file, FileSet, Text, Token};
+use super::{show_file, show_size, FileSet, Text, Token};
 use crate::{
     abi::{FileSer, FILES_PER_BLOCK},
     block::{IncomingBlocks, OutgoingBlocks},
@@ -316,10 +316,15 @@ impl IncomingFiles {
         Ok(())
     }
 
-    /// Writes a line for each file into `fdinfo`.
+    /// Writes all files into `fdinfo`, and the sizes of those that are made anew.
     pub(crate) fn show(&self, m: &SeqFile) {
         for file in &self.files {
             show_file(m, file.token, &file.handler.compatible(), file.state());
+        }
+        for incoming in &self.files {
+            if let Stage::Retrieved { file, .. } = &incoming.stage {
+                show_size(m, incoming.token, file);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 //! Files that this kernel preserves.
 
-use super::{show_file, FileSet, Token};
+use super::{show_file, show_size, FileSet, Token};
 use crate::{
     abi::{FileSer, FILES_PER_BLOCK},
     block::OutgoingBlocks,
@@ -155,10 +155,13 @@ impl OutgoingFiles {
         }
     }
 
-    /// Writes a line for each file into `fdinfo`.
+    /// Writes all files, and their sizes, into `fdinfo`.
     pub(crate) fn show(&self, m: &SeqFile, state: &str) {
         for file in &self.files {
             show_file(m, file.token, &file.handler.compatible(), state);
+        }
+        for file in &self.files {
+            show_size(m, file.token, &file.file);
         }
     }
 }

@@ -11,7 +11,9 @@ pub(super) fn sessions(sessions: &[SessionReport], look: &Look) -> String {
     if sessions.is_empty() {
         return String::new();
     }
-    let mut table = look.table(&["session", "owner", "state", "token", "handler", "file"]);
+    let mut table = look.table(&[
+        "session", "owner", "state", "token", "handler", "size", "file",
+    ]);
     for session in sessions {
         let state = cell(state(session.state), colour(session.state));
         let head = [
@@ -29,7 +31,9 @@ pub(super) fn sessions(sessions: &[SessionReport], look: &Look) -> String {
                 let heads = std::iter::once(head).chain(std::iter::repeat_with(blank));
                 table.add_rows(files.iter().zip(heads).map(|(file, head)| {
                     let token = format!("{:#x}", file.token);
-                    let file = [&token, &file.handler, &file.state].map(|it| cell(it, None));
+                    let bytes = file.bytes.map_or_else(|| "?".to_owned(), size);
+                    let file =
+                        [&token, &file.handler, &bytes, &file.state].map(|it| cell(it, None));
                     head.into_iter().chain(file).collect::<Vec<_>>()
                 }))
             }
@@ -102,6 +106,7 @@ mod tests {
         let file = |token| FileReport {
             token,
             handler: "memfd-v2".into(),
+            bytes: (token == 1).then_some(2 << 20),
             state: "preserved".into(),
         };
         let session = |id: &str, files| SessionReport {
@@ -122,8 +127,17 @@ mod tests {
             .map(|it| it.split_whitespace().collect())
             .collect();
         let expected = [
-            vec!["many", "5", "waiting", "0x1", "memfd-v2", "preserved"],
-            vec!["0x1a", "memfd-v2", "preserved"],
+            vec![
+                "many",
+                "5",
+                "waiting",
+                "0x1",
+                "memfd-v2",
+                "2.0",
+                "MiB",
+                "preserved",
+            ],
+            vec!["0x1a", "memfd-v2", "?", "preserved"],
             vec!["empty", "5", "waiting", "-"],
             vec!["hidden", "5", "waiting", "?"],
         ];
