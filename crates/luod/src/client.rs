@@ -39,7 +39,7 @@ use serde_json::Value;
 
 use crate::{
     protocol::{Code, Command, Event, VERSION},
-    wire::{Lines, Outbox},
+    wire::{Lines, Outbox, Read},
 };
 
 /// Why a conversation went wrong.
@@ -157,8 +157,8 @@ impl Client {
             }
             self.wait(deadline)?;
             match self.lines.read(&self.socket) {
-                Ok(true) | Err(Errno::AGAIN) => {}
-                Ok(false) => return Err(Error::Closed),
+                Ok(Read::Some { .. }) | Err(Errno::AGAIN) => {}
+                Ok(Read::End) => return Err(Error::Closed),
                 Err(errno) => return Err(Error::Broken(errno.into())),
             }
         }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The agent's sockets: one thread that waits for all of them.
+//! The agent's sockets: one thread that waits for all of them, and whose work for one does not grow with the number of the others.
 
 use std::{
     collections::BTreeMap,
     fs, io,
     os::{
-        fd::{AsFd as _, BorrowedFd},
+        fd::OwnedFd,
         unix::{
             fs::PermissionsExt as _,
             net::{UnixListener, UnixStream},
@@ -17,7 +17,8 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    buffer::spare_capacity,
+    event::epoll::{self, CreateFlags, EventData, EventFlags},
     io::Errno,
     time::Timespec,
 };
@@ -26,7 +27,7 @@ use crate::{
     agent::{Agent, Output, Peer, Who, say},
     kernel::Kernel,
     kill_point,
-    wire::{Lines, Outbox},
+    wire::{Lines, Outbox, Read},
 };
 
 /// Connections at a time; more wait until somebody goes.
@@ -39,11 +40,19 @@ const MAX_OUTBOX_BYTES: usize = 1 << 20;
 const STEPS_AT_ONCE: usize = 16;
 /// How long the last lines before a reboot may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
+/// Sockets that are served before the others are looked at again.
+const EVENTS_AT_ONCE: usize = 64;
+/// The listener among the sockets that are waited for; peers are counted from 0.
+const LISTENER: EventData = EventData::new_u64(u64::MAX);
 
 /// Who listens, and who is connected.
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
+    /// Whether connections are accepted, as the kernel has been told.
+    accepts: bool,
+    /// What waits for all of them.
+    epoll: OwnedFd,
     connections: BTreeMap<Peer, Connection>,
     next: u64,
 }
@@ -58,12 +67,22 @@ struct Connection {
     ends: bool,
     /// It may have sent more than was looked at in its turn.
     has_more: bool,
+    /// What is waited for, as the kernel has been told.
+    waits_for: EventFlags,
 }
 
 impl Connection {
     /// Whether it is listened to: who does not read his answers is asked nothing more.
     fn listens(&self) -> bool {
         !self.ends && self.outbox.bytes() == 0
+    }
+
+    /// What has to be waited for.
+    fn wants(&self) -> EventFlags {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN, self.listens());
+        flags.set(EventFlags::OUT, self.outbox.bytes() > 0);
+        flags
     }
 }
 
@@ -85,8 +104,12 @@ impl Server {
         // Who may do what is the policy's matter, not the path's.
         fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
         listener.set_nonblocking(true)?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &listener, LISTENER, EventFlags::IN)?;
         Ok(Self {
             listener,
+            accepts: true,
+            epoll,
             connections: BTreeMap::new(),
             next: 0,
         })
@@ -116,44 +139,50 @@ impl Server {
     }
 
     /// Waits for something to do; gives who can be read from or written to.
-    fn wait(&self, deadline: Option<Instant>) -> io::Result<Vec<Peer>> {
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<Vec<Peer>> {
+        let mut ready = self.tell_the_kernel()?;
         let timeout = deadline.map(|it| it.saturating_duration_since(Instant::now()));
         // Rounded up, or the agent would turn round and round in the last millisecond.
         let timeout = timeout.map(|it| it + Duration::from_millis(1));
-        let has_more = |it: &Connection| it.has_more && it.listens();
-        let goes_on = self.connections.values().any(has_more);
-        let timeout = if goes_on {
-            Some(Duration::ZERO)
-        } else {
+        let timeout = if ready.is_empty() {
             timeout
+        } else {
+            Some(Duration::ZERO)
         };
         let timeout = timeout.and_then(|it| Timespec::try_from(it).ok());
-        let wants = |it: &Connection| {
-            let mut flags = PollFlags::empty();
-            flags.set(PollFlags::IN, it.listens());
-            flags.set(PollFlags::OUT, it.outbox.bytes() > 0);
-            flags
-        };
-        let accepts = self.connections.len() < MAX_CONNECTIONS;
-        let accepts = if accepts {
-            PollFlags::IN
-        } else {
-            PollFlags::empty()
-        };
-        let mut fds = vec![PollFd::from_borrowed_fd(self.listener.as_fd(), accepts)];
-        fds.extend(self.connections.values().map(|it| {
-            let socket: BorrowedFd<'_> = it.socket.as_fd();
-            PollFd::from_borrowed_fd(socket, wants(it))
-        }));
-        match poll(&mut fds, timeout.as_ref()) {
+        let mut events = Vec::with_capacity(EVENTS_AT_ONCE);
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let fds = fds[1..].iter().zip(&self.connections);
-        let is_ready = |(fd, (peer, it)): (&PollFd<'_>, (&Peer, &Connection))| {
-            (!fd.revents().is_empty() || has_more(it)).then_some(*peer)
-        };
-        Ok(fds.filter_map(is_ready).collect())
+        let data = events.iter().map(|it| it.data);
+        ready.extend(data.filter(|it| *it != LISTENER).map(|it| Peer(it.u64())));
+        ready.sort_unstable();
+        ready.dedup();
+        Ok(ready)
+    }
+
+    /// Says what is waited for where that has changed; gives who has more to be looked at, without waiting.
+    fn tell_the_kernel(&mut self) -> io::Result<Vec<Peer>> {
+        let accepts = self.connections.len() < MAX_CONNECTIONS;
+        if accepts != self.accepts {
+            let mut flags = EventFlags::empty();
+            flags.set(EventFlags::IN, accepts);
+            epoll::modify(&self.epoll, &self.listener, LISTENER, flags)?;
+            self.accepts = accepts;
+        }
+        let mut ready = Vec::new();
+        for (peer, it) in &mut self.connections {
+            let wants = it.wants();
+            if wants != it.waits_for {
+                epoll::modify(&self.epoll, &it.socket, peer.into(), wants)?;
+                it.waits_for = wants;
+            }
+            if it.has_more && it.listens() {
+                ready.push(*peer);
+            }
+        }
+        Ok(ready)
     }
 
     fn accept<K: Kernel>(&mut self, agent: &mut Agent<K>) {
@@ -169,23 +198,30 @@ impl Server {
                         "user {uid} has too many connections; this one is closed"
                     ));
                 }
-                Ok(who) => {
-                    let peer = Peer(self.next);
-                    self.next += 1;
-                    agent.connected(peer, who);
-                    let connection = Connection {
-                        socket,
-                        uid: who.uid,
-                        lines: Lines::default(),
-                        outbox: Outbox::default(),
-                        ends: false,
-                        has_more: false,
-                    };
-                    self.connections.insert(peer, connection);
-                }
+                Ok(who) => self.admit(agent, socket, who),
                 Err(err) => say(format_args!("a connection is of nobody: {err}")),
             }
         }
+    }
+
+    fn admit<K: Kernel>(&mut self, agent: &mut Agent<K>, socket: UnixStream, who: Who) {
+        let peer = Peer(self.next);
+        let waits_for = EventFlags::IN;
+        if let Err(errno) = epoll::add(&self.epoll, &socket, (&peer).into(), waits_for) {
+            return say(format_args!("cannot wait for a connection: {errno}"));
+        }
+        self.next += 1;
+        agent.connected(peer, who);
+        let connection = Connection {
+            socket,
+            uid: who.uid,
+            lines: Lines::default(),
+            outbox: Outbox::default(),
+            ends: false,
+            has_more: false,
+            waits_for,
+        };
+        self.connections.insert(peer, connection);
     }
 
     fn of_user(&self, uid: u32) -> usize {
@@ -198,14 +234,16 @@ impl Server {
         };
         let mut alive = connection.outbox.send(&connection.socket).is_ok();
         let mut left = STEPS_AT_ONCE;
+        let mut is_empty = false;
         while alive && left > 0 && connection.listens() {
             left -= 1;
             match connection.lines.pop() {
                 Ok(Some(line)) => connection.ends = !agent.line(peer, &line.text),
+                Ok(None) if is_empty => break,
                 Ok(None) => match connection.lines.read(&connection.socket) {
-                    Ok(more) => alive = more,
+                    Ok(Read::Some { all }) => is_empty = all,
                     Err(Errno::AGAIN) => break,
-                    Err(_) => alive = false,
+                    Ok(Read::End) | Err(_) => alive = false,
                 },
                 Err(err) => {
                     agent.too_long(peer, err.to_string());
@@ -291,6 +329,12 @@ impl Server {
                 std::thread::yield_now();
             }
         }
+    }
+}
+
+impl From<&Peer> for EventData {
+    fn from(peer: &Peer) -> Self {
+        Self::new_u64(peer.0)
     }
 }
 

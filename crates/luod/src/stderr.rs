@@ -14,13 +14,10 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // What clients say is in it, and must not look like lines of its own. Nobody to listen is no reason to stop.
-        writeln!(
-            io::stderr(),
-            "luod: {}",
-            one_line(&record.args().to_string())
-        )
-        .ok();
+        // What clients say is in it, and must not look like lines of its own. It is written at once, since the stream has no
+        // buffer. Nobody to listen is no reason to stop.
+        let line = format!("luod: {}\n", one_line(&record.args().to_string()));
+        io::stderr().write_all(line.as_bytes()).ok();
     }
 
     fn flush(&self) {}

@@ -24,7 +24,8 @@ use crate::protocol::MAX_LINE_BYTES;
 
 /// The kernel drops further ones.
 const MAX_DESCRIPTORS: usize = 4;
-const READ_BYTES: usize = 16 << 10;
+/// Holds all that most clients ever say at once. It is cleared for each read.
+const READ_BYTES: usize = 2 << 10;
 
 /// A line as it came, without its end.
 #[derive(Debug)]
@@ -40,6 +41,18 @@ pub struct Line {
 #[error("a line has at most {MAX_LINE_BYTES} bytes")]
 pub struct TooLong;
 
+/// What a read has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// The peer sends nothing any more.
+    End,
+    /// Something has come.
+    Some {
+        /// There seems to be no more at the moment.
+        all: bool,
+    },
+}
+
 /// What has arrived.
 #[derive(Debug, Default)]
 pub struct Lines {
@@ -49,11 +62,11 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Reads once. Gives whether the peer may send more.
+    /// Reads once.
     ///
     /// # Errors
     /// `EAGAIN` nothing is there, if the socket does not block; `ECONNRESET`.
-    pub fn read(&mut self, socket: impl AsFd) -> Result<bool> {
+    pub fn read(&mut self, socket: impl AsFd) -> Result<Read> {
         let mut bytes = [0; READ_BYTES];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -67,8 +80,13 @@ impl Lines {
                 fds.extend(rights);
             }
         }
+        // A message with descriptors ends a read, whatever comes behind it.
+        let all = received.bytes < bytes.len() && fds.is_empty();
         self.push(&bytes[..received.bytes], fds);
-        Ok(received.bytes > 0)
+        Ok(match received.bytes {
+            0 => Read::End,
+            _ => Read::Some { all },
+        })
     }
 
     /// The next line that is complete; its text is gone from here.
@@ -198,7 +216,7 @@ mod tests {
         assert_eq!(outbox.bytes(), 0);
         drop(ours);
         let mut lines = Lines::default();
-        while lines.read(&theirs).unwrap() {}
+        while lines.read(&theirs).unwrap() != Read::End {}
         let expected = vec![
             (b"plain".to_vec(), 0),
             (b"with one".to_vec(), 1),
@@ -213,10 +231,10 @@ mod tests {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         let mut lines = Lines::default();
         ours.write_all(b"{\"cmd\":").unwrap();
-        assert!(lines.read(&theirs).unwrap());
+        assert_eq!(lines.read(&theirs).unwrap(), Read::Some { all: true });
         assert_eq!(texts(&mut lines), []);
         ours.write_all(b"\"STATUS\"}\n\n{").unwrap();
-        assert!(lines.read(&theirs).unwrap());
+        assert_eq!(lines.read(&theirs).unwrap(), Read::Some { all: true });
         let expected = [(b"{\"cmd\":\"STATUS\"}".to_vec(), 0), (Vec::new(), 0)];
         assert_eq!(texts(&mut lines), expected);
     }

@@ -16,7 +16,7 @@ use std::{
 
 use luod::{
     protocol::{Command, Event, VERSION},
-    wire::{Lines, Outbox},
+    wire::{Lines, Outbox, Read},
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -189,7 +189,7 @@ impl Ran {
 impl Shared {
     fn serve(&self, socket: &UnixStream) {
         let mut lines = Lines::default();
-        while lines.read(socket).is_ok_and(|more| more) {
+        while lines.read(socket).is_ok_and(|it| it != Read::End) {
             while let Ok(Some(line)) = lines.pop() {
                 let command: Command = serde_json::from_slice(&line.text).unwrap();
                 if !self.obey(&command, socket) {

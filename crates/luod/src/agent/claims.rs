@@ -88,8 +88,9 @@ impl<K: Kernel> Agent<K> {
     fn note_claim(&mut self, id: &Id) {
         let arrived = self.ledger.incoming.get_mut(id);
         let was_unavailable = arrived.is_some_and(|it| it.unavailable.take().is_some());
-        let mut ids = self.ledger.incoming.keys();
-        let is_last = ids.all(|it| self.claimed.contains_key(it));
+        let incoming = &self.ledger.incoming;
+        let is_last = incoming.len() <= self.claimed.len()
+            && incoming.keys().all(|it| self.claimed.contains_key(it));
         match &mut self.ledger.arrival {
             Some(arrival) if is_last && arrival.claimed.is_none() => {
                 arrival.claimed = Some(Moment::now());

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Key, Vault};
 use crate::kernel::open_device;
-use crate::wire::{Line, Lines, Outbox};
+use crate::wire::{Line, Lines, Outbox, Read};
 
 /// What the agent wants.
 #[derive(Debug, Serialize, Deserialize)]
@@ -305,8 +305,8 @@ fn next_line(lines: &mut Lines, socket: &UnixStream) -> io::Result<Option<Line>>
     loop {
         match lines.pop().map_err(io::Error::other)? {
             Some(line) => return Ok(Some(line)),
-            None if lines.read(socket)? => {}
-            None => return Ok(None),
+            None if lines.read(socket)? == Read::End => return Ok(None),
+            None => {}
         }
     }
 }
