@@ -27,7 +27,7 @@ pub(crate) struct Cli {
     /// Where the agent listens
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "PATH", default_value = SOCKET_PATH, env = "LUOCTL_SOCKET")]
     pub(crate) socket: PathBuf,
-    /// Prints JSON: one object, or one a line where there is more to come
+    /// Prints JSON: one object, or one a line where there is more to come; why it fails, on standard error, too
     #[arg(long, global = true, help_heading = "Options of every command")]
     pub(crate) json: bool,
     #[command(subcommand)]

@@ -63,12 +63,21 @@ impl Failure {
         Self::new(Exit::Failed, message.to_string())
     }
 
-    /// Says it on standard error.
-    pub(crate) fn tell(&self) {
-        if !self.message.is_empty() {
+    /// Says it on standard error, to people or to programs.
+    pub(crate) fn tell(&self, json: bool) {
+        if self.message.is_empty() {
+            return;
+        }
+        if json {
+            eprintln!("{}", self.to_json());
+        } else {
             let red = anstyle::AnsiColor::Red.on_default().bold();
             anstream::eprintln!("{red}luoctl:{red:#} {}", self.message);
         }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "error": self.message, "exit": self.exit as u8 })
     }
 }
 
@@ -112,6 +121,13 @@ impl From<anyhow::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_told_why_too() {
+        let failure = Failure::new(Exit::NoAgent, "say \"why\"\n");
+        let told = r#"{"error":"say \"why\"\n","exit":5}"#;
+        assert_eq!(failure.to_json().to_string(), told);
+    }
 
     #[test]
     fn every_exit_code_is_documented() {

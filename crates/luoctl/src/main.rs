@@ -18,10 +18,11 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    let json = cli.json;
     match commands::run(cli) {
         Ok(code) => code,
         Err(failure) => {
-            failure.tell();
+            failure.tell(json);
             failure.exit.into()
         }
     }

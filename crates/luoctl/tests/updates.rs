@@ -238,4 +238,6 @@ fn watching_shows_every_event_until_the_agent_is_gone() {
     );
     let ran = fake.run(&["watch", "--json"]).exits(5);
     assert_eq!(ran.stdout.lines().count(), 2, "{ran:?}");
+    let why: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(why["exit"], 5, "{ran:?}");
 }

@@ -15,6 +15,7 @@
 
 mod check;
 mod claims;
+mod complaints;
 mod keeping;
 mod leaving;
 mod peers;
@@ -47,6 +48,7 @@ use crate::{
     protocol::{Code, Command, Event, Id, VERSION},
     vault::Vault,
 };
+use complaints::Complaints;
 use peers::Connected;
 use update::Update;
 
@@ -103,6 +105,7 @@ pub struct Agent<K> {
     update: Option<Update>,
     started: Moment,
     outputs: Vec<Output>,
+    complaints: Complaints,
 }
 
 impl<K: Kernel> Agent<K> {
@@ -124,6 +127,7 @@ impl<K: Kernel> Agent<K> {
             update: None,
             started: Moment::now(),
             outputs: Vec::new(),
+            complaints: Complaints::default(),
             kernel,
             vault,
             policy,
@@ -143,7 +147,7 @@ impl<K: Kernel> Agent<K> {
         let Some(gone) = self.peers.remove(&peer) else {
             return;
         };
-        self.sweep();
+        self.sweep(|id| gone.claimed.contains(id));
         if let Some(id) = self.update.as_ref().and_then(|it| it.member_of(peer)) {
             let reason = format!("{id} (process {}) has gone", gone.who.pid);
             self.call_off(&reason);
@@ -170,6 +174,11 @@ impl<K: Kernel> Agent<K> {
             Err(refusal) => self.refuse(peer, Some(name), refusal),
         }
         true
+    }
+
+    /// Says in the log what a user's client does wrong, unless there is enough of that user in it.
+    pub fn complain_of(&mut self, uid: u32, text: impl std::fmt::Display) {
+        self.complaints.say(uid, text);
     }
 
     /// The peer has sent a line that is too long.
@@ -296,10 +305,11 @@ impl<K: Kernel> Agent<K> {
     fn refuse(&mut self, peer: Peer, command: Option<&str>, refusal: Refusal) {
         if let Some(Connected { who, .. }) = self.peers.get(&peer) {
             let what = command.unwrap_or("a line");
-            say(format_args!(
+            let text = format_args!(
                 "refused {what} of process {} of user {}: {}",
                 who.pid, who.uid, refusal.message
-            ));
+            );
+            self.complaints.say(who.uid, text);
         }
         self.send(peer, Event::error(command, refusal.code, refusal.message));
     }

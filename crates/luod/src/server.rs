@@ -194,9 +194,8 @@ impl Server {
             };
             match who(&socket) {
                 Ok(Who { uid, .. }) if uid != 0 && self.of_user(uid) >= MAX_CONNECTIONS_OF_USER => {
-                    say(format_args!(
-                        "user {uid} has too many connections; this one is closed"
-                    ));
+                    let text = "has too many connections; this one is closed";
+                    agent.complain_of(uid, format_args!("user {uid} {text}"));
                 }
                 Ok(who) => self.admit(agent, socket, who),
                 Err(err) => say(format_args!("a connection is of nobody: {err}")),
@@ -298,7 +297,11 @@ impl Server {
                 let is_full = connection.outbox.bytes() > MAX_OUTBOX_BYTES;
                 let is_over = connection.ends && connection.outbox.bytes() == 0;
                 if is_full {
-                    say("a client does not read what it is told, and loses its connection");
+                    let text = "does not read what it is told, and loses its connection";
+                    agent.complain_of(
+                        connection.uid,
+                        format_args!("a client of user {} {text}", connection.uid),
+                    );
                 }
                 if sent.is_err() || is_full || is_over {
                     gone.push(*peer);

@@ -154,14 +154,15 @@ impl<K: Kernel> Agent<K> {
         self.forget(&Key::Incoming(id.clone()));
     }
 
-    /// Looks for sessions that are finished, but whose clients do not say so, since they do not know `DONE`.
-    pub(super) fn sweep(&mut self) {
+    /// Looks among these for sessions that are finished, but whose clients do not say so, since they do not know `DONE`.
+    pub(super) fn sweep(&mut self, among: impl Fn(&Id) -> bool) {
         let is_over = |session: &Session<Incoming>| {
             self.kernel
                 .info(session.as_fd())
                 .is_some_and(|it| it.state == FINISHED)
         };
-        let over = self.claimed.iter().filter(|(_, session)| is_over(session));
+        let claimed = self.claimed.iter();
+        let over = claimed.filter(|(id, session)| among(id) && is_over(session));
         let over: Vec<_> = over.map(|(id, _)| id.clone()).collect();
         for id in over {
             self.over(&id);

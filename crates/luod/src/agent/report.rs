@@ -16,7 +16,7 @@ use crate::{
 
 impl<K: Kernel> Agent<K> {
     pub(super) fn status(&mut self, who: Who) -> Result<Event, Refusal> {
-        self.sweep();
+        self.sweep(|_| true);
         let sees_all = self.policy.is_operator(who.uid);
         let sees = |uid: u32| sees_all || uid == who.uid;
         let clients = self
