@@ -27,7 +27,7 @@ impl Complaints {
     /// Says it, unless enough has been said of this user.
     pub(super) fn say(&mut self, uid: u32, text: impl std::fmt::Display) {
         self.at(Instant::now(), uid, &text.to_string(), &mut |line| {
-            say(line)
+            say(line);
         });
     }
 
