@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(said.pop().unwrap(), "wrong, too");
         said.clear();
         complaints.at(start + WINDOW, 6, "again", &mut |it| {
-            said.push(it.to_owned())
+            said.push(it.to_owned());
         });
         assert_eq!(said, ["980 more lines about user 5 were left out", "again"]);
         assert_eq!(complaints.0.len(), 1, "who has stopped is forgotten");
