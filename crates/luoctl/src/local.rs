@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-use liveupdate::DEVICE_PATH;
+use liveupdate::{DEVICE_PATH, INCOMING_PATH};
 use luod::{kexec, protocol::Image};
 use serde::Serialize;
 
@@ -28,14 +28,15 @@ pub(crate) struct Local {
 impl Local {
     /// Looks; `root` is `/` but in tests.
     pub(crate) fn look(root: &Path, state: &Path) -> Self {
-        let read = |path: &str| fs::read_to_string(root.join(path));
+        let below = |path: &str| root.join(path.trim_start_matches('/'));
+        let read = |path: &str| fs::read_to_string(below(path));
         let image_loaded = read("sys/kernel/kexec_loaded").ok();
         let image_loaded = image_loaded.map(|text| text.trim() == "1");
-        let incoming = read("sys/kernel/debug/luo/incoming").ok();
+        let incoming = read(INCOMING_PATH).ok();
         let uname = rustix::system::uname();
         Self {
             release: uname.release().to_string_lossy().into_owned(),
-            device: root.join(DEVICE_PATH.trim_start_matches('/')).exists(),
+            device: below(DEVICE_PATH).exists(),
             cmdline_lacks: kexec::lacking(&read("proc/cmdline").unwrap_or_default()),
             image_loaded,
             image: kexec::remembered(state).filter(|_| image_loaded == Some(true)),
