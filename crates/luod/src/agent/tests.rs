@@ -21,6 +21,12 @@ use world::inode;
 
 const ALICE: u32 = 1000;
 const BOB: u32 = 1001;
+/// As `luoctl update` asks for one, without more words.
+const UPDATE: Command = Command::Update {
+    timeout_ms: None,
+    dry_run: false,
+    force: false,
+};
 
 fn id(text: &str) -> Id {
     Id::new(text).unwrap()
@@ -57,14 +63,7 @@ fn three(machine: &mut Machine) -> (Peer, Peer, Peer) {
 fn an_update_goes_through_when_all_are_ready_and_everybody_gets_his_own() {
     let mut machine = Machine::boot();
     let (operator, alice, bob) = three(&mut machine);
-    let events = machine.ask(
-        operator,
-        Command::Update {
-            timeout_ms: None,
-            dry_run: false,
-            force: false,
-        },
-    );
+    let events = machine.ask(operator, UPDATE);
     assert_eq!(events.iter().filter(|(_, it)| is_start(it)).count(), 2);
     machine.preserve(alice, "vm-a", Token(7), b"of alice");
     machine.preserve(bob, "db-b", Token(7), b"of bob");
@@ -129,14 +128,7 @@ fn called_off(
     assert_eq!(machine.vault_keys(), Vec::<String>::new());
     // The next one can begin at once.
     machine.close_sessions();
-    let again = machine.ask(
-        operator,
-        Command::Update {
-            timeout_ms: None,
-            dry_run: false,
-            force: false,
-        },
-    );
+    let again = machine.ask(operator, UPDATE);
     assert!(again.iter().any(|(_, it)| is_start(it)), "{again:?}");
 }
 
@@ -241,14 +233,7 @@ fn a_rehearsal_goes_through_everything_but_the_reboot() {
 fn an_agent_that_dies_in_an_update_leaves_no_session_behind() {
     let mut machine = Machine::boot();
     let (operator, alice, _) = three(&mut machine);
-    machine.ask(
-        operator,
-        Command::Update {
-            timeout_ms: None,
-            dry_run: false,
-            force: false,
-        },
-    );
+    machine.ask(operator, UPDATE);
     machine.preserve(alice, "vm-a", Token(1), b"x");
     assert!(!machine.vault_keys().is_empty());
     machine.restart();
@@ -287,14 +272,7 @@ fn who_has_only_read_the_published_protocol_is_served() {
         machine.ask(plain, Command::Subscribe { id: id("vm-p") }),
         []
     );
-    machine.ask(
-        operator,
-        Command::Update {
-            timeout_ms: None,
-            dry_run: false,
-            force: false,
-        },
-    );
+    machine.ask(operator, UPDATE);
     machine.preserve(plain, "vm-p", Token(0), b"plain");
     machine.ask(plain, Command::Ready { id: None });
     assert!(machine.has_left());

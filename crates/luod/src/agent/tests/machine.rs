@@ -209,14 +209,7 @@ impl Machine {
             self.subscribe(peer, name);
             peers.push(peer);
         }
-        self.ask(
-            operator,
-            Command::Update {
-                timeout_ms: None,
-                dry_run: false,
-                force: false,
-            },
-        );
+        self.ask(operator, UPDATE);
         for (peer, (name, _)) in peers.into_iter().zip(clients) {
             self.preserve(peer, name, Token(0), name.as_bytes());
             self.ask(peer, Command::Ready { id: None });
