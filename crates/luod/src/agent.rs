@@ -15,9 +15,9 @@
 
 mod check;
 mod claims;
-mod complaints;
 mod keeping;
 mod leaving;
+mod log_limit;
 mod peers;
 mod report;
 mod restore;
@@ -48,7 +48,7 @@ use crate::{
     protocol::{Code, Command, Event, Id, VERSION},
     vault::Vault,
 };
-use complaints::Complaints;
+use log_limit::LogLimit;
 use peers::Connected;
 use update::Update;
 
@@ -105,7 +105,7 @@ pub struct Agent<K> {
     update: Option<Update>,
     started: Moment,
     outputs: Vec<Output>,
-    complaints: Complaints,
+    log_limit: LogLimit,
 }
 
 impl<K: Kernel> Agent<K> {
@@ -127,7 +127,7 @@ impl<K: Kernel> Agent<K> {
             update: None,
             started: Moment::now(),
             outputs: Vec::new(),
-            complaints: Complaints::default(),
+            log_limit: LogLimit::default(),
             kernel,
             vault,
             policy,
@@ -177,8 +177,8 @@ impl<K: Kernel> Agent<K> {
     }
 
     /// Says in the log what a user's client does wrong, unless there is enough of that user in it.
-    pub fn complain_of(&mut self, uid: u32, text: impl std::fmt::Display) {
-        self.complaints.say(uid, text);
+    pub fn say_of(&mut self, uid: u32, text: impl std::fmt::Display) {
+        self.log_limit.say(uid, text);
     }
 
     /// The peer has sent a line that is too long.
@@ -309,7 +309,7 @@ impl<K: Kernel> Agent<K> {
                 "refused {what} of process {} of user {}: {}",
                 who.pid, who.uid, refusal.message
             );
-            self.complaints.say(who.uid, text);
+            self.log_limit.say(who.uid, text);
         }
         self.send(peer, Event::error(command, refusal.code, refusal.message));
     }

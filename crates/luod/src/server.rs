@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The agent's sockets: one thread that waits for all of them, and whose work for one does not grow with the number of the others.
+//! The agent's sockets: one thread that waits for all of them. What it asks of the kernel for one does not grow with the others.
 
 use std::{
     collections::BTreeMap,
@@ -195,7 +195,7 @@ impl Server {
             match who(&socket) {
                 Ok(Who { uid, .. }) if uid != 0 && self.of_user(uid) >= MAX_CONNECTIONS_OF_USER => {
                     let text = "has too many connections; this one is closed";
-                    agent.complain_of(uid, format_args!("user {uid} {text}"));
+                    agent.say_of(uid, format_args!("user {uid} {text}"));
                 }
                 Ok(who) => self.admit(agent, socket, who),
                 Err(err) => say(format_args!("a connection is of nobody: {err}")),
@@ -298,7 +298,7 @@ impl Server {
                 let is_over = connection.ends && connection.outbox.bytes() == 0;
                 if is_full {
                     let text = "does not read what it is told, and loses its connection";
-                    agent.complain_of(
+                    agent.say_of(
                         connection.uid,
                         format_args!("a client of user {} {text}", connection.uid),
                     );

@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// What has been said of whom.
 #[derive(Debug, Default)]
-pub(super) struct Complaints(BTreeMap<u32, Window>);
+pub(super) struct LogLimit(BTreeMap<u32, Window>);
 
 #[derive(Debug)]
 struct Window {
@@ -23,7 +23,7 @@ struct Window {
     lines: u32,
 }
 
-impl Complaints {
+impl LogLimit {
     /// Says it, unless enough has been said of this user.
     pub(super) fn say(&mut self, uid: u32, text: impl std::fmt::Display) {
         self.at(Instant::now(), uid, &text.to_string(), &mut |line| {
@@ -60,20 +60,20 @@ mod tests {
 
     #[test]
     fn one_user_cannot_fill_the_log_and_silences_nobody_else() {
-        let (mut complaints, mut said) = (Complaints::default(), Vec::new());
+        let (mut limit, mut said) = (LogLimit::default(), Vec::new());
         let start = Instant::now();
         for number in 0..1000 {
             let text = format!("wrong {number}");
-            complaints.at(start, 5, &text, &mut |it| said.push(it.to_owned()));
+            limit.at(start, 5, &text, &mut |it| said.push(it.to_owned()));
         }
         assert_eq!(said.len(), LINES as usize);
-        complaints.at(start, 6, "wrong, too", &mut |it| said.push(it.to_owned()));
+        limit.at(start, 6, "wrong, too", &mut |it| said.push(it.to_owned()));
         assert_eq!(said.pop().unwrap(), "wrong, too");
         said.clear();
-        complaints.at(start + WINDOW, 6, "again", &mut |it| {
+        limit.at(start + WINDOW, 6, "again", &mut |it| {
             said.push(it.to_owned());
         });
         assert_eq!(said, ["980 more lines about user 5 were left out", "again"]);
-        assert_eq!(complaints.0.len(), 1, "who has stopped is forgotten");
+        assert_eq!(limit.0.len(), 1, "who has stopped is forgotten");
     }
 }
