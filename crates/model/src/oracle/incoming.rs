@@ -292,4 +292,11 @@ impl Oracle {
             files: files.collect(),
         }
     }
+
+    pub(super) fn open_incoming(&self, name: Name) -> Vec<(Token, u32)> {
+        let session = self.incoming.iter().find(|it| it.name == name);
+        let files = session.expect("it is there").files.iter();
+        let open = files.filter(|it| it.is_open());
+        open.map(|it| (it.token, it.memfd.number)).collect()
+    }
 }

@@ -122,4 +122,10 @@ impl Oracle {
             files: files.collect(),
         }
     }
+
+    pub(super) fn open_outgoing(&self, name: Name) -> Vec<(Token, u32)> {
+        let session = self.outgoing.iter().find(|it| it.name == name);
+        let files = session.expect("it is there").files.iter();
+        files.map(|(token, memfd)| (*token, memfd.number)).collect()
+    }
 }

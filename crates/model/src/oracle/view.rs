@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{Incoming, Oracle, Outgoing, outgoing};
-use crate::{Direction, Flb, Handler, Session, View};
+use crate::{Direction, Flb, Handler, Session, Token, View};
 
 impl Oracle {
     /// What can be seen now.
@@ -29,6 +29,18 @@ impl Oracle {
             flb_refs: Flb::ALL.map(|it| self.nr_lives_held(it)),
             finished_flbs: Flb::ALL.map(|it| self.is_finished(it)),
             nr_pages: self.nr_pages(),
+        }
+    }
+
+    /// The files of a session that are open, by token, with what [`crate::Answer::Contents`] says of each.
+    ///
+    /// # Panics
+    /// If there is no such session.
+    #[must_use]
+    pub fn open_files(&self, session: Session) -> Vec<(Token, u32)> {
+        match session.direction {
+            Direction::Outgoing => self.open_outgoing(session.name),
+            Direction::Incoming => self.open_incoming(session.name),
         }
     }
 

@@ -56,7 +56,9 @@ impl Player {
         }
         for (session, view) in self.oracle.view().sessions {
             let slot = slot(session);
-            let shown = Expect::Ending(shown(session, &view));
+            let open = self.oracle.open_files(session).into_iter();
+            let sizes = open.map(|(token, number)| (token, self.made[number as usize]));
+            let shown = Expect::Ending(shown(session, &view, sizes));
             let process = self.sessions[&session];
             self.push_in(process, GuestOp::FdInfo { slot }, shown);
         }

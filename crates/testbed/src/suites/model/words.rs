@@ -8,7 +8,7 @@ use luo_guest::{
 };
 use luo_model::{
     Callback, Direction, Errno, File, FileState, Handler, Name, Outcome, Session, SessionState,
-    SessionView,
+    SessionView, Token,
 };
 
 use crate::scenario::{Expect, steps::raw_ioctl};
@@ -66,8 +66,12 @@ pub(super) fn memfd(number: u64, size: u64) -> MemfdSpec {
     }
 }
 
-/// How `fdinfo` ends.
-pub(super) fn shown(session: Session, view: &SessionView) -> String {
+/// How `fdinfo` ends. `open` are the files that are open, with the handler and the size of each.
+pub(super) fn shown(
+    session: Session,
+    view: &SessionView,
+    open: impl Iterator<Item = (Token, (Handler, u64))>,
+) -> String {
     let direction = match session.direction {
         Direction::Outgoing => "outgoing",
         Direction::Incoming => "incoming",
@@ -95,6 +99,11 @@ pub(super) fn shown(session: Session, view: &SessionView) -> String {
             FileState::Retrieved => "retrieved",
         };
         shown.push_str(&format!("luo-file:\t{:#x} {compatible} {state}\n", token.0));
+    }
+    for (token, (handler, size)) in open {
+        // The test handler's files are devices, which have no size.
+        let size = if handler == Handler(0) { size } else { 0 };
+        shown.push_str(&format!("luo-size:\t{:#x} {size}\n", token.0));
     }
     shown
 }
