@@ -78,7 +78,7 @@ pub(crate) fn new_memfd(flags: MemfdFlags) -> Result<File, Failure> {
 pub(crate) fn create(spec: &MemfdSpec) -> Result<File, Failure> {
     let mut flags = MemfdFlags::ALLOW_SEALING | MemfdFlags::from_bits_retain(spec.flags);
     match spec.pages {
-        Pages::Small | Pages::Scattered => set_shmem_huge("never")?,
+        Pages::Small | Pages::Scattered | Pages::Fragmented => set_shmem_huge("never")?,
         Pages::Huge => set_shmem_huge("always")?,
         Pages::HugeTlb => {
             let count = spec.content.size.div_ceil(2 << 20);
@@ -122,13 +122,30 @@ fn shmem_huge_kib() -> Result<u64, Failure> {
 }
 
 pub(crate) fn fill(file: &File, content: &Content, pages: Pages) -> Result<(), Failure> {
-    if pages == Pages::Scattered {
-        // The kernel hands out pages in order: every other one first.
-        fill_each(file, content, PAGE, 0, 2)?;
-        fill_each(file, content, PAGE, 1, 2)
-    } else {
-        fill_each(file, content, PIECE, 0, 1)
+    match pages {
+        Pages::Scattered => {
+            // The kernel hands out pages in order: every other one first.
+            fill_each(file, content, PAGE, 0, 2)?;
+            fill_each(file, content, PAGE, 1, 2)
+        }
+        Pages::Fragmented => fill_fragmented(file, content),
+        _ => fill_each(file, content, PIECE, 0, 1),
     }
+}
+
+/// Has another file take every other page that the kernel hands out.
+fn fill_fragmented(file: &File, content: &Content) -> Result<(), Failure> {
+    let between = new_memfd(MemfdFlags::empty())?;
+    let mut page = [0; PAGE as usize];
+    for &(start, length) in &content.ranges {
+        for offset in (start..start + length).step_by(PAGE as usize) {
+            let bytes = &mut page[..(start + length - offset).min(PAGE) as usize];
+            content.read_at(offset, bytes);
+            file.write_all_at(bytes, offset).tried("write memfd")?;
+            between.write_all_at(&[1], offset).tried("write memfd")?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes every `stride`th piece of the ranges, from the piece `first` on.

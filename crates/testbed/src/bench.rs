@@ -7,6 +7,7 @@
 
 mod agent;
 mod blackout;
+mod boot;
 mod calls;
 mod compare;
 mod figure;
@@ -28,8 +29,9 @@ use crate::{
 };
 
 pub use blackout::{Phase, Unit};
+pub use boot::{C_FRAGMENTED_LIMIT_MIB, Layout};
 pub use compare::Difference;
-pub use figure::{BlackoutFigure, Figure, FreezeFigure, MemoryFigure, Results, Work};
+pub use figure::{BlackoutFigure, BootFigure, Figure, FreezeFigure, MemoryFigure, Results, Work};
 pub use freeze::Frozen;
 pub use job::{C_SESSIONS_LIMIT, Part};
 pub use memory::Folio;

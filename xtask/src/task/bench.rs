@@ -59,6 +59,8 @@ enum What {
     Files,
     /// From reboot(2) to the next kernel, with many sessions or files
     Freeze,
+    /// From reboot(2) to the next kernel's userspace, with memfds that are contiguous and others that are fragmented
+    Boot,
     /// How long a workload is away, by phases, counted and by the clock
     Blackout,
     /// luod's share of that, with 100 clients
@@ -72,6 +74,7 @@ impl From<What> for Part {
             What::Sessions => Self::Sessions,
             What::Files => Self::Files,
             What::Freeze => Self::Freeze,
+            What::Boot => Self::Boot,
             What::Blackout => Self::Blackout,
             What::Agent => Self::Agent,
         }

@@ -28,6 +28,8 @@ pub enum Pages {
     Small,
     /// 4 KiB, none beside its neighbours in the file.
     Scattered,
+    /// 4 KiB, none beside another of the file in memory: every other page was somebody else's.
+    Fragmented,
     /// 2 MiB, transparent.
     Huge,
     /// 2 MiB, from hugetlbfs.

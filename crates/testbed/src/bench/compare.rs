@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{BlackoutFigure, Figure, FreezeFigure, Results, blackout::Unit};
+use super::{BlackoutFigure, BootFigure, Figure, FreezeFigure, Results, blackout::Unit};
 
 /// The instruction-counted figure in which two runs differ most.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,15 @@ impl Results {
             let with = here.what.of(here.count);
             let what = format!("leaving with {with}, {}", here.flavor.name());
             let pair = other.freezes.iter().find(same);
+            differences.extend(pair.map(|there| difference(what, here.total, there.total)));
+        }
+        for here in &self.boots {
+            let same = |it: &&BootFigure| {
+                (it.layout, it.flavor, it.mib) == (here.layout, here.flavor, here.mib)
+            };
+            let (layout, flavor) = (here.layout.name(), here.flavor.name());
+            let what = format!("booting with {} MiB {layout}, {flavor}", here.mib);
+            let pair = other.boots.iter().find(same);
             differences.extend(pair.map(|there| difference(what, here.total, there.total)));
         }
         for here in self

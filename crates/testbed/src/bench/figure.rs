@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     blackout::{Phase, Unit},
+    boot::Layout,
     freeze::Frozen,
     memory::Folio,
 };
@@ -139,6 +140,23 @@ pub struct FreezeFigure {
     pub total: u64,
 }
 
+/// What it costs to boot with preserved memory, in guest instructions; waiting counts as long as it takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootFigure {
+    /// How the memfd lies in memory.
+    pub layout: Layout,
+    /// By which implementation.
+    pub flavor: Flavor,
+    /// Its size.
+    pub mib: u32,
+    /// `PRESERVE_FD` of it, before.
+    pub preserve: u64,
+    /// From `reboot(2)` until the next kernel's agent runs.
+    pub total: u64,
+    /// `RETRIEVE_FD` of it, afterwards.
+    pub retrieve: u64,
+}
+
 /// What a blackout consists of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BlackoutFigure {
@@ -165,6 +183,8 @@ pub struct Results {
     pub figures: Vec<Figure>,
     /// Leaving a kernel.
     pub freezes: Vec<FreezeFigure>,
+    /// Booting with preserved memory.
+    pub boots: Vec<BootFigure>,
     /// Memory taken.
     pub memory: Vec<MemoryFigure>,
     /// How long a workload is away.
@@ -176,6 +196,7 @@ impl Results {
     pub fn extend(&mut self, other: Self) {
         self.figures.extend(other.figures);
         self.freezes.extend(other.freezes);
+        self.boots.extend(other.boots);
         self.memory.extend(other.memory);
         self.blackouts.extend(other.blackouts);
     }

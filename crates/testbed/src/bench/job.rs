@@ -9,6 +9,7 @@ use anyhow::Result;
 use super::{
     BenchOptions, Results,
     blackout::{self, Unit},
+    boot::{self, C_FRAGMENTED_LIMIT_MIB, Layout},
     calls,
     freeze::{self, Frozen},
     memory::{self, Folio},
@@ -29,6 +30,8 @@ pub enum Part {
     Files,
     /// Leaving a kernel with many sessions or files.
     Freeze,
+    /// Booting with much memory preserved.
+    Boot,
     /// How long a workload is away, by phases.
     Blackout,
     /// luod's share of that, with many clients.
@@ -55,6 +58,11 @@ pub(super) enum Job {
         flavor: Flavor,
         what: Frozen,
         count: u32,
+    },
+    Boot {
+        flavor: Flavor,
+        layout: Layout,
+        mib: u32,
     },
     Blackout {
         flavor: Flavor,
@@ -108,6 +116,22 @@ pub(super) fn plan(options: &BenchOptions, flavors: &[Flavor]) -> Vec<Job> {
                     freeze(Frozen::Files, count);
                 }
             }
+            Part::Boot => {
+                for layout in [Layout::Contiguous, Layout::Fragmented] {
+                    for &mib in &options.sizes_mib {
+                        let bearable = |it: &&Flavor| {
+                            let is_slow = layout == Layout::Fragmented && **it == Flavor::C;
+                            !is_slow || mib <= C_FRAGMENTED_LIMIT_MIB
+                        };
+                        let bearable = flavors.iter().filter(bearable);
+                        jobs.extend(bearable.map(|&flavor| Job::Boot {
+                            flavor,
+                            layout,
+                            mib,
+                        }));
+                    }
+                }
+            }
             Part::Blackout => {
                 for unit in [Unit::Instructions, Unit::Milliseconds] {
                     jobs.extend(flavors.iter().map(|&flavor| Job::Blackout { flavor, unit }));
@@ -140,6 +164,11 @@ impl Job {
                 what,
                 count,
             } => freeze::measure(lab, flavor, what, count, results),
+            Self::Boot {
+                flavor,
+                layout,
+                mib,
+            } => boot::measure(lab, flavor, layout, mib, results),
             Self::Blackout { flavor, unit } => blackout::measure(lab, flavor, unit, results),
         }
     }
@@ -164,6 +193,14 @@ impl fmt::Display for Job {
                 count,
             } => {
                 write!(f, "leaving with {}, {}", what.of(*count), flavor.name())
+            }
+            Self::Boot {
+                flavor,
+                layout,
+                mib,
+            } => {
+                let (layout, flavor) = (layout.name(), flavor.name());
+                write!(f, "booting with {mib} MiB {layout}, {flavor}")
             }
             Self::Blackout { flavor, unit } => {
                 let how = match unit {

@@ -7,8 +7,8 @@ use std::fmt;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 
 use super::{
-    BlackoutFigure, C_SESSIONS_LIMIT, Figure, FreezeFigure, Frozen, MemoryFigure, Results, Unit,
-    Work,
+    BlackoutFigure, BootFigure, C_FRAGMENTED_LIMIT_MIB, C_SESSIONS_LIMIT, Figure, FreezeFigure,
+    Frozen, MemoryFigure, Results, Unit, Work,
 };
 use crate::scenario::Flavor;
 
@@ -84,6 +84,36 @@ impl Results {
                 number(rust.map(|it| it.total)),
                 number(each(rust)),
                 ratio(c.map(|it| it.total), rust.map(|it| it.total)),
+            ]);
+        }
+        align(table)
+    }
+
+    fn boot_rows(&self) -> Table {
+        let mut table = table(&[
+            "preserved",
+            "MiB",
+            "C, to userspace",
+            "Rust, to userspace",
+            "Rust / C",
+            "Rust, preserve",
+            "Rust, retrieve",
+        ]);
+        for (layout, mib) in sorted(self.boots.iter().map(|it| (it.layout, it.mib))) {
+            let of = |flavor| {
+                let same =
+                    |it: &&BootFigure| (it.flavor, it.layout, it.mib) == (flavor, layout, mib);
+                self.boots.iter().find(same)
+            };
+            let (c, rust) = (of(Flavor::C), of(Flavor::Rust));
+            table.add_row([
+                layout.name().to_owned(),
+                grouped(mib.into()),
+                number(c.map(|it| it.total)),
+                number(rust.map(|it| it.total)),
+                ratio(c.map(|it| it.total), rust.map(|it| it.total)),
+                number(rust.map(|it| it.preserve)),
+                number(rust.map(|it| it.retrieve)),
             ]);
         }
         align(table)
@@ -178,6 +208,15 @@ impl fmt::Display for Results {
             writeln!(
                 f,
                 "Guest instructions from reboot(2) to the first one of the next kernel. \"each\": beyond what it costs with nothing."
+            )?;
+        }
+        if !self.boots.is_empty() {
+            writeln!(f, "{}", self.boot_rows())?;
+            writeln!(
+                f,
+                "Guest instructions from reboot(2) until the next kernel's agent runs; waiting counts as long as it takes. C is\n\
+                 measured with up to {} MiB fragmented: its cost grows with their square.",
+                grouped(C_FRAGMENTED_LIMIT_MIB.into())
             )?;
         }
         if !self.memory.is_empty() {
