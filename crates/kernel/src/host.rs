@@ -9,6 +9,7 @@ pub(crate) mod arena;
 pub(crate) mod fd;
 pub(crate) mod machine;
 pub mod memfd;
+pub mod ram;
 pub mod shmem;
 pub mod user;
 

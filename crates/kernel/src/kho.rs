@@ -2,6 +2,7 @@
 
 //! Kexec handover: pages that the next kernel finds as this one left them.
 
+pub mod boot;
 pub mod extent;
 
 use crate::{

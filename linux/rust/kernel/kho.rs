@@ -9,7 +9,8 @@
 //!
 //! C header: [`include/linux/kexec_handover.h`](srctree/include/linux/kexec_handover.h)
 
-#[cfg(CONFIG_LIVEUPDATE_MEMFD)]
+#[cfg(CONFIG_KEXEC_HANDOVER_RUST)]
+pub mod boot;
 pub mod extent;
 
 use crate::{

@@ -2,7 +2,9 @@
 
 //! Extents of more than a page, and folios.
 
-use crate::{bindings, error::to_result, folio::Folio, prelude::*};
+use crate::bindings;
+#[cfg(CONFIG_LIVEUPDATE_MEMFD)]
+use crate::{error::to_result, folio::Folio, prelude::*};
 
 /// Pages of a power of two in number, aligned to it, as KHO takes them.
 #[derive(Clone, Copy)]
@@ -21,6 +23,7 @@ impl Extent {
     }
 
     /// An extent that C has written down.
+    #[cfg(CONFIG_LIVEUPDATE_MEMFD)]
     #[inline]
     pub(crate) const fn from_raw(raw: u64) -> Self {
         Self(raw)
@@ -55,6 +58,7 @@ impl Extent {
 ///
 /// Each has to be on one node, of folios that the caller has references of and keeps until it is
 /// unpreserved.
+#[cfg(CONFIG_LIVEUPDATE_MEMFD)]
 pub unsafe fn preserve(extents: &[Extent]) -> Result {
     // SAFETY: The caller's promise; an extent is a number.
     to_result(unsafe {
@@ -67,6 +71,7 @@ pub unsafe fn preserve(extents: &[Extent]) -> Result {
 /// # Safety
 ///
 /// The extents have to be preserved, by the caller.
+#[cfg(CONFIG_LIVEUPDATE_MEMFD)]
 pub unsafe fn unpreserve(extents: &[Extent]) {
     // SAFETY: The caller's promise; an extent is a number.
     unsafe { bindings::kho_unpreserve_extents(extents.as_ptr().cast(), extents.len() as u32) };
@@ -78,6 +83,7 @@ pub unsafe fn unpreserve(extents: &[Extent]) {
 /// # Errors
 ///
 /// `EINVAL` if there is no such folio, or no place; those before it were claimed.
+#[cfg(CONFIG_LIVEUPDATE_MEMFD)]
 pub fn claim_folios(pfns: &[u64], max_order: u32, folios: &mut [Option<Folio>]) -> Result {
     let nr = pfns.len().min(folios.len());
     let places = &mut folios[..nr];

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What KHO in Rust needs of memblock and of struct page while the kernel boots.
+ *
+ * All of it is called at boot only, by text that is not in a section of its own.
+ */
+
+#include <linux/init.h>
+#include <linux/io.h>
+#include <linux/kho_boot.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+
+#include "../../mm/internal.h"
+#if __has_include("../../mm/mm_init.h")
+#include "../../mm/mm_init.h"
+#include "../../mm/page_alloc.h"
+#endif
+
+void __ref kho_boot_area(u64 pfn, struct kho_boot_area *area)
+{
+	phys_addr_t start, end;
+	u64 i;
+
+	area->start = 0;
+	area->is_free = false;
+	for_each_free_mem_range(i, NUMA_NO_NODE, MEMBLOCK_NONE, &start, &end, NULL) {
+		u64 first = PFN_UP(start), last = PFN_DOWN(end);
+
+		/* That is where the kernel that boots lies and allocates. */
+		if (first >= last || memblock_is_kho_scratch_memory(start))
+			continue;
+		if (pfn < first) {
+			area->end = first;
+			return;
+		}
+		area->start = pfn < last ? first : last;
+		area->end = last;
+		area->is_free = pfn < last;
+		if (area->is_free)
+			return;
+	}
+	area->end = U64_MAX;
+}
+
+enum kho_boot_use __ref kho_boot_use(u64 pfn)
+{
+	if (!memblock_is_memory(PFN_PHYS(pfn)))
+		return KHO_BOOT_ABSENT;
+
+	return memblock_is_kho_scratch_memory(PFN_PHYS(pfn)) ? KHO_BOOT_SCRATCH : KHO_BOOT_USED;
+}
+
+u64 __ref kho_boot_end(void)
+{
+	return PFN_DOWN(memblock_end_of_DRAM());
+}
+
+void *kho_boot_table(u64 pfn)
+{
+	return phys_to_virt(PFN_PHYS(pfn));
+}
+
+int __ref kho_boot_mark_scratch(u64 start, u64 end)
+{
+	return memblock_mark_kho_scratch(PFN_PHYS(start), PFN_PHYS(end - start));
+}
+
+void *__ref kho_boot_alloc(size_t size)
+{
+	return memblock_alloc(size, PAGE_SIZE);
+}
+
+void __ref kho_boot_free(void *memory, size_t size)
+{
+	memblock_free(memory, size);
+}
+
+void __ref kho_boot_init_pages(u64 start, u64 end)
+{
+	unsigned long first, last;
+	int i, nid;
+
+	if (!IS_ENABLED(CONFIG_DEFERRED_STRUCT_PAGE_INIT))
+		return;
+	for_each_mem_pfn_range(i, MAX_NUMNODES, &first, &last, &nid) {
+		unsigned long pfn = max_t(u64, first, start);
+
+		for (; pfn < min_t(u64, last, end); pfn++)
+			init_deferred_page(pfn, nid);
+	}
+}
+
+int __ref kho_boot_reserve(u64 start, u64 end)
+{
+	phys_addr_t base = PFN_PHYS(start), size = PFN_PHYS(end - start);
+
+	/* Whoever initialised the pages would wipe out the marks. */
+	return memblock_reserve(base, size) ?: memblock_reserved_mark_noinit(base, size);
+}
+
+u64 kho_boot_mark(u64 pfn)
+{
+	return pfn_to_page(pfn)->private;
+}
+
+void kho_boot_set_mark(u64 pfn, u64 mark)
+{
+	pfn_to_page(pfn)->private = mark;
+}
+
+/* The first page from @start on that is marked; @end if there is none. */
+u64 kho_boot_find_mark(u64 start, u64 end)
+{
+	while (start < end && !pfn_to_page(start)->private)
+		start++;
+
+	return start;
+}
+
+/* Gives pages that were reserved to the buddy allocator. */
+void __ref kho_boot_release(u64 start, u64 end)
+{
+	totalram_pages_add(end - start);
+	while (start < end) {
+		unsigned int order = min3((u64)MAX_PAGE_ORDER, (u64)__ffs64(start | BIT_ULL(63)),
+					  (u64)ilog2(end - start));
+
+		__free_pages_core(pfn_to_page(start), order, MEMINIT_EARLY);
+		start += 1ULL << order;
+	}
+}
+
+void __ref kho_boot_free_late(void *memory, size_t size)
+{
+	free_reserved_area(memory, memory + size, -1, NULL);
+}
