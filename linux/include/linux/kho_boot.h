@@ -14,6 +14,8 @@
 enum {
 	/* struct pages are initialised, and memory is reserved, in blocks that the buddy allocator keeps apart. */
 	KHO_BOOT_BLOCK_ORDER = MAX_PAGE_ORDER,
+	/* So many ranges are kept at most. */
+	KHO_BOOT_MAX_KEPT = 2048,
 };
 
 /* What a page is that is not free. */
@@ -47,7 +49,7 @@ u64 kho_boot_mark(u64 pfn);
 void kho_boot_set_mark(u64 pfn, u64 mark);
 u64 kho_boot_find_mark(u64 start, u64 end);
 void kho_boot_release(u64 start, u64 end);
-void kho_boot_free_late(void *memory, size_t size);
+u64 *kho_boot_kept(void);
 
 /* In Rust, for C. */
 void *kho_rust_restore(phys_addr_t root);

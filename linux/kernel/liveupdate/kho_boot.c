@@ -131,7 +131,10 @@ void __ref kho_boot_release(u64 start, u64 end)
 	}
 }
 
-void __ref kho_boot_free_late(void *memory, size_t size)
+/* How many ranges are kept, and their bounds. They are released before this is. */
+static u64 kho_kept_ranges[1 + 2 * KHO_BOOT_MAX_KEPT] __initdata;
+
+u64 *__ref kho_boot_kept(void)
 {
-	free_reserved_area(memory, memory + size, -1, NULL);
+	return kho_kept_ranges;
 }

@@ -130,21 +130,20 @@ impl Memory {
     }
 }
 
+/// The most ranges that are [kept](Kept).
+pub const MAX_KEPT: usize = 2048;
+
 /// Ranges of pages that the allocator does not get before they are released.
-pub struct Kept {
-    ranges: Vec<Unreleased>,
-    capacity: usize,
-}
+pub struct Kept(Vec<Unreleased>);
 
 impl Kept {
-    /// Place for so many ranges.
+    /// No range.
     ///
     /// # Errors
     ///
     /// None here.
-    pub fn new(capacity: usize) -> Result<Self> {
-        let ranges = Vec::new();
-        Ok(Self { ranges, capacity })
+    pub fn new() -> Result<Self> {
+        Ok(Self(Vec::new()))
     }
 
     /// Keeps a range of free memory in touched blocks.
@@ -160,17 +159,17 @@ impl Kept {
             return Err(EINVAL);
         }
         let reservation = memory.ram.reserve(pfns.clone()).ok_or(ENOMEM)?;
-        if self.ranges.len() == self.capacity {
+        if self.0.len() == MAX_KEPT {
             return Err(ENOSPC);
         }
-        self.ranges.push(Unreleased(pfns, reservation));
+        self.0.push(Unreleased(pfns, reservation));
         Ok(())
     }
 
     /// The ranges, when the allocator is there.
     #[must_use]
     pub fn into_ranges(self) -> Vec<Unreleased> {
-        self.ranges
+        self.0
     }
 }
 

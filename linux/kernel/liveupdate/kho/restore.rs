@@ -6,18 +6,16 @@ use crate::walk::{walk, Visitor};
 use core::ops::Range;
 use kernel::{
     kho::{
-        boot::{Area, Kept, Memory, Unreleased, Usage, BLOCK_ORDER},
+        boot::{Area, Kept, Memory, Unreleased, Usage, BLOCK_ORDER, MAX_KEPT},
         extent::Extent,
         PhysAddr,
     },
     prelude::*,
 };
 
-/// The most ranges that memblock is told of: its cost is quadratic in them.
-const MAX_RUNS: usize = 1024;
-
-/// Ranges that a hole in memory divides need more places.
-const MAX_KEPT: usize = 2 * MAX_RUNS;
+/// The most ranges that memblock is told of: its cost is quadratic in them. Those that a hole in memory
+/// divides need more places.
+const MAX_RUNS: usize = MAX_KEPT / 2;
 
 /// Blocks in the largest group (binary logarithm): all memory there can be.
 const MAX_GROUP: u32 = 40;
@@ -114,7 +112,7 @@ impl Visitor for Marker<'_> {
 ///
 /// `ENOMEM`: nothing is kept.
 pub fn restore(memory: &Memory, root: PhysAddr) -> Result<(Kept, Tally)> {
-    let mut kept = Kept::new(MAX_KEPT)?;
+    let mut kept = Kept::new()?;
     let mut marker = Marker {
         memory,
         area: memory.area(0),

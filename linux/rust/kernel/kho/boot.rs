@@ -5,7 +5,13 @@
 //!
 //! C header: [`include/linux/kho_boot.h`](srctree/include/linux/kho_boot.h)
 
-use crate::{bindings, error::to_result, page::PAGE_SIZE, prelude::*};
+use crate::{
+    bindings,
+    error::to_result,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::atomic::{ordering::Relaxed, Atomic},
+};
 use core::{cell::Cell, ffi::c_void, ops::Range, ptr::NonNull, slice};
 
 /// Struct pages are initialised, and memory is reserved, in blocks of so many pages (binary
@@ -229,26 +235,33 @@ impl Memory {
     }
 }
 
+/// The most ranges that are [kept](Kept).
+pub const MAX_KEPT: usize = bindings::KHO_BOOT_MAX_KEPT as usize;
+
+/// Whether somebody has [`Kept`].
+static KEPT_IS_TAKEN: Atomic<bool> = Atomic::new(false);
+
 /// Ranges of pages that the allocator does not get before [`release`](Self::release).
 ///
 /// # Invariants
 ///
-/// The words are bounds of ranges of free memory, in touched blocks, that are reserved.
-pub struct Kept {
-    words: Words,
-    len: usize,
-}
+/// There is one. Its first word says how many ranges there are; behind it are their bounds: those of
+/// free memory, in touched blocks, that is reserved.
+pub struct Kept(&'static [Cell<u64>; 1 + 2 * MAX_KEPT]);
 
 impl Kept {
-    /// Place for so many ranges.
+    /// No range.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
-    pub fn new(capacity: usize) -> Result<Self> {
-        let words = Words::new(2 * capacity + 2)?;
-        // INVARIANT: There are none.
-        Ok(Self { words, len: 0 })
+    /// `EBUSY`: there is one already.
+    pub fn new() -> Result<Self> {
+        if KEPT_IS_TAKEN.xchg(true, Relaxed) {
+            return Err(EBUSY);
+        }
+        // SAFETY: The words are of that number, zero, and there until the kernel has booted; nobody else has them.
+        // INVARIANT: There was none before.
+        Ok(Self(unsafe { &*bindings::kho_boot_kept().cast() }))
     }
 
     /// Keeps a range of free memory in touched blocks.
@@ -265,43 +278,35 @@ impl Kept {
         }
         // SAFETY: `Memory` proves that the kernel boots.
         to_result(unsafe { bindings::kho_boot_reserve(pfns.start, pfns.end) })?;
-        let place = 2 + 2 * self.len;
-        let Some([start, end]) = self.words.as_slice().get(place..place + 2) else {
+        let [len, bounds @ ..] = self.0;
+        let Some([start, end]) = bounds.chunks_exact(2).nth(len.get() as usize) else {
             return Err(ENOSPC);
         };
         start.set(pfns.start);
         end.set(pfns.end);
         // INVARIANT: It was free and touched, and is reserved.
-        self.len += 1;
+        len.set(len.get() + 1);
         Ok(())
     }
 
     /// For a C function that keeps it in a variable.
     pub fn into_raw(self) -> *mut c_void {
-        let this = core::mem::ManuallyDrop::new(self);
-        if let [len, capacity, ..] = this.words.as_slice() {
-            len.set(this.len as u64);
-            capacity.set(this.words.1 as u64);
-        }
-        this.words.0.as_ptr().cast()
+        self.0.as_ptr().cast_mut().cast()
     }
 
-    /// Calls `look` with each range, and gives the memory of `self` to the allocator.
+    /// Calls `look` with each range.
     ///
     /// # Safety
     ///
     /// `raw` came from [`into_raw`](Self::into_raw), and is used once: when memblock has handed over
     /// to the allocator, and before there is a second processor.
     pub unsafe fn release(raw: NonNull<c_void>, mut look: impl FnMut(Unreleased)) {
-        let first = raw.cast::<Cell<u64>>();
-        // SAFETY: The words are as `into_raw` left them.
-        let (len, capacity) = unsafe { (first.as_ref().get(), first.add(1).as_ref().get()) };
-        let words = core::mem::ManuallyDrop::new(Words(first, capacity as usize));
-        for bounds in words.as_slice()[2..].chunks_exact(2).take(len as usize) {
+        // SAFETY: The caller's promise.
+        let [len, bounds @ ..] = Self(unsafe { raw.cast().as_ref() }).0;
+        for bounds in bounds.chunks_exact(2).take(len.get() as usize) {
+            // INVARIANT: By that of `Kept`.
             look(Unreleased(bounds[0].get()..bounds[1].get()));
         }
-        // SAFETY: It is not used any more.
-        unsafe { bindings::kho_boot_free_late(first.as_ptr().cast(), 8 * capacity as usize) };
     }
 }
 
