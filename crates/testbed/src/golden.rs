@@ -72,7 +72,7 @@ pub fn dump(image: &Path) -> Result<String> {
     };
     call(&mut source.machine, load)?;
     let release = source.machine.hello().release.clone();
-    let snapshot = source.keep_at("golden", first_look, stage::PATIENCE)?;
+    let [snapshot] = source.keep_at([("golden", first_look)], stage::PATIENCE)?;
     let image = Dump::read(&Memory::open(&snapshot.memory)?, &recipe[0].0)?;
     Ok(text(&release, &recipe, &image))
 }

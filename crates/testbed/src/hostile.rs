@@ -2,8 +2,8 @@
 
 //! Corrupted handovers between two real kernels.
 //!
-//! A machine hands over sessions, files and FLBs, and is kept at two moments of the kexec: before the next kernel has read
-//! anything, and when its agent is about to ask for everything. Each case resumes it at the one or the other with other bytes
+//! A machine hands over sessions, files and FLBs, and is kept at moments of the kexec: before the next kernel has read
+//! anything, before its LUO has, and when its agent is about to ask for everything. Each case resumes it at one of them with other bytes
 //! in its memory, has the agent fetch, compare and finish everything, and judges what came of it: see [`Verdict`].
 //!
 //! A corruption *concerns* those whose structures it changes, and those at whose structures a changed address points, since
@@ -14,6 +14,7 @@ mod case;
 mod field;
 mod goods;
 mod handover;
+mod kho;
 pub(crate) mod memory;
 mod random;
 mod results;
@@ -121,7 +122,9 @@ fn run_kernel(
     progress: Progress<'_>,
 ) -> Result<OfKernel> {
     let stage = Stage::prepare(lab, flavor)?;
-    let handover = Handover::read(&Memory::open(stage.memory())?, stage.sought())
+    let memory = Memory::open(stage.memory())?;
+    let handover = Handover::read(&memory, stage.sought())
+        .and_then(|it| it.with_kho(&memory))
         .context("cannot read the handover in the machine's memory")?;
     let cases = choose(&handover, options)?;
     let run = Run {
@@ -194,7 +197,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// If what is not corrupted does not come out whole, nothing else means anything.
     fn must_be_harmless(&self) -> Result<()> {
-        for structure in [Structure::Root, Structure::Session] {
+        for structure in [Structure::KhoFdt, Structure::Root, Structure::Session] {
             let case = case::unchanged(structure);
             let (verdict, seen) = self.play(&case)?;
             if verdict != Verdict::Harmless {

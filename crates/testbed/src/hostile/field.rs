@@ -12,7 +12,13 @@ use super::stage::Moment;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Structure {
-    /// Where everything begins.
+    /// KHO's device tree, where everything is found.
+    KhoFdt,
+    /// A table of KHO's tree of preserved memory.
+    KhoTable,
+    /// A bitmap at the bottom of that tree.
+    KhoBitmap,
+    /// Where everything of LUO's begins.
     Root,
     /// The page of FLBs: its header and entries.
     FlbPage,
@@ -32,7 +38,10 @@ pub enum Structure {
 
 impl Structure {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
+        Self::KhoFdt,
+        Self::KhoTable,
+        Self::KhoBitmap,
         Self::Root,
         Self::FlbPage,
         Self::SessionBlock,
@@ -43,14 +52,20 @@ impl Structure {
         Self::Memfd,
     ];
 
-    /// Whether LUO reads it, rather than a handler.
+    /// Whether KHO reads it.
+    pub const fn is_khos(self) -> bool {
+        matches!(self, Self::KhoFdt | Self::KhoTable | Self::KhoBitmap)
+    }
+
+    /// Whether LUO reads it, rather than KHO or a handler.
     pub const fn is_luos(self) -> bool {
-        !matches!(self, Self::ProbeData | Self::Memfd)
+        !self.is_khos() && !matches!(self, Self::ProbeData | Self::Memfd)
     }
 
     /// When it is read: what is read at boot has to be corrupted before.
     pub const fn moment(self) -> Moment {
         match self {
+            Self::KhoFdt | Self::KhoTable | Self::KhoBitmap => Moment::First,
             Self::Root | Self::FlbPage => Moment::Early,
             _ => Moment::Late,
         }
@@ -59,6 +74,9 @@ impl Structure {
     /// Its name in tables and in the names of cases.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::KhoFdt => "kho-fdt",
+            Self::KhoTable => "kho-table",
+            Self::KhoBitmap => "kho-bitmap",
             Self::Root => "root",
             Self::FlbPage => "flb-page",
             Self::SessionBlock => "session-block",

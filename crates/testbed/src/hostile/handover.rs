@@ -8,7 +8,7 @@ use luo_guest::proto::survey::Sought;
 
 use super::{
     field::{CONTENTS, Concern, Field, Kind, Page, Says, Structure},
-    goods,
+    goods, kho,
     memory::{Memory, PAGE},
 };
 
@@ -51,6 +51,14 @@ impl Handover {
             memory_end: memory.end,
             unused: memory.unused_page()?,
         })
+    }
+
+    /// Adds what KHO reads of it.
+    pub(super) fn with_kho(mut self, memory: &Memory) -> Result<Self> {
+        let (fields, pages) = kho::read(memory)?;
+        self.fields.extend(fields);
+        self.pages.extend(pages);
+        Ok(self)
     }
 
     /// Who is concerned when something points to an address by mistake.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The two moments of a live update at which its bytes are corrupted: before the next kernel has read anything, and when its
-//! agent is about to ask for everything.
+//! The moments of a live update at which its bytes are corrupted: before the next kernel has read anything, before its LUO has,
+//! and when its agent is about to ask for everything.
 
 use std::{fs, path::Path, process, time::Duration};
 
@@ -33,6 +33,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 const PROCESSOR_TIME: Duration = Duration::from_secs(40);
 /// Where the agent finds what it is to preserve, and to ask for.
 pub(super) const LIST: &str = "/etc/handover";
+/// The function in which KHO finds it.
+const KHO_FIRST_LOOK: &str = "kho_populate";
 /// The functions in which the implementations find what the previous kernel left.
 const FIRST_LOOK: [&str; 2] = ["luo_rust_early_init", "liveupdate_early_init"];
 
@@ -41,6 +43,8 @@ const FIRST_LOOK: [&str; 2] = ["luo_rust_early_init", "liveupdate_early_init"];
 #[serde(rename_all = "lowercase")]
 pub enum Moment {
     /// The next kernel boots, and has read nothing.
+    First,
+    /// KHO has read what is its, LUO nothing.
     Early,
     /// The next kernel's agent is up, and has asked for nothing.
     Late,
@@ -49,6 +53,7 @@ pub enum Moment {
 /// A live update that can be gone through as often as one likes.
 #[derive(Debug)]
 pub(super) struct Stage {
+    first: Snapshot,
     early: Snapshot,
     late: Snapshot,
     sought: Vec<Sought>,
@@ -56,7 +61,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Makes a handover, and keeps both moments of the kexec.
+    /// Makes a handover, and keeps all moments of the kexec.
     pub(super) fn prepare(lab: &Lab, flavor: Flavor) -> Result<Self> {
         let folder = folder()?;
         let about = format!("hostile {}", flavor.name());
@@ -66,7 +71,11 @@ impl Stage {
         config.processors = 1;
         config.extra_cmdline = format!("{} {CMDLINE}", config.extra_cmdline).trim().into();
         let image = lab.kernels.get(&flavor).context("no such kernel")?;
-        let first_look = first_look(&image.with_file_name("System.map"))?;
+        let map = image.with_file_name("System.map");
+        let places = [
+            ("first", symbol(&map, &[KHO_FIRST_LOOK])?),
+            ("early", first_look(&map)?),
+        ];
         let mut source = Source::boot(&config, folder.path())?;
         call(&mut source.machine, Op::PreserveAll { list: LIST.into() })?;
         let load = Op::KexecLoad {
@@ -76,10 +85,11 @@ impl Stage {
             method: LoadMethod::File,
         };
         call(&mut source.machine, load)?;
-        let early = source.keep_at("early", first_look, PATIENCE)?;
+        let [first, early] = source.keep_at(places, PATIENCE)?;
         source.machine.wait_until_ready(PATIENCE)?;
         let late = source.keep("late")?;
         Ok(Self {
+            first,
             early,
             late,
             sought,
@@ -92,14 +102,15 @@ impl Stage {
         &self.sought
     }
 
-    /// Physical memory as the previous kernel left it.
+    /// Physical memory as the previous kernel left it, also where that matters to KHO alone.
     pub(super) fn memory(&self) -> &Path {
-        &self.early.memory
+        &self.first.memory
     }
 
     /// Starts a machine at a moment, with these bytes in its memory. From early on it has yet to boot.
     pub(super) fn resume(&self, moment: Moment, patches: &[Patch], log: &Path) -> Result<Machine> {
         let snapshot = match moment {
+            Moment::First => &self.first,
             Moment::Early => &self.early,
             Moment::Late => &self.late,
         };
@@ -110,7 +121,7 @@ impl Stage {
 
     /// Has the agent of a resumed machine fetch everything.
     pub(super) fn survey(&self, machine: &mut Machine, moment: Moment) -> Result<Survey> {
-        if moment == Moment::Early {
+        if moment != Moment::Late {
             machine.wait_until_ready(PATIENCE)?;
         }
         match call(machine, Op::Survey { list: LIST.into() })? {
@@ -157,17 +168,22 @@ pub(crate) fn call(machine: &mut Machine, op: Op) -> Result<Reply> {
         .map_err(|failure| anyhow::anyhow!("{what}: errno {}: {}", failure.errno, failure.message))
 }
 
-/// The virtual address of the kernel's first look at a handover, by the image's table of symbols.
+/// The virtual address at which LUO first looks at a handover, by the image's table of symbols.
 pub(crate) fn first_look(system_map: &Path) -> Result<u64> {
+    symbol(system_map, &FIRST_LOOK)
+}
+
+/// The virtual address of the one of these functions that there is.
+fn symbol(system_map: &Path, names: &[&str]) -> Result<u64> {
     let map = fs::read_to_string(system_map)
         .with_context(|| format!("cannot read {}", system_map.display()))?;
     let address = map.lines().find_map(|line| {
         let mut words = line.split(' ');
         let (address, name) = (words.next()?, words.nth(1)?);
-        FIRST_LOOK.contains(&name).then_some(address)
+        names.contains(&name).then_some(address)
     });
     let address =
-        address.with_context(|| format!("{} has none of {FIRST_LOOK:?}", system_map.display()))?;
+        address.with_context(|| format!("{} has none of {names:?}", system_map.display()))?;
     let address = u64::from_str_radix(address, 16)?;
     ensure!(address != 0, "{} has no addresses", system_map.display());
     Ok(address)

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fs::File, os::unix::fs::FileExt as _};
 
 use luo_guest::proto::survey::{Held, Sought};
 use tempfile::NamedTempFile;
+use vm_fdt::FdtWriter;
 
 use super::{
     case,
@@ -22,6 +23,8 @@ const MEMFD: u64 = 0x50_000;
 const CHUNK: u64 = 0x51_000;
 const FOLIOS: u64 = 0x52_000;
 const CONTENT: u64 = 0x53_000;
+const DEVICE_TREE: u64 = 0x60_000;
+const TABLES: [u64; 6] = [0x61_000, 0x62_000, 0x63_000, 0x64_000, 0x65_000, 0x66_000];
 
 struct Bytes(File);
 
@@ -63,6 +66,14 @@ fn handover() -> (NamedTempFile, Vec<Sought>) {
     memory.put(CHUNK, &[0, FOLIOS]);
     memory.put(FOLIOS, &[(3 << 52) | (CONTENT / 4096), 0]);
     memory.text(CONTENT, "content");
+    memory
+        .0
+        .write_all_at(&device_tree().unwrap(), DEVICE_TREE)
+        .unwrap();
+    for tables in TABLES.windows(2) {
+        memory.put(tables[0] + 16, &[tables[1]]);
+    }
+    memory.put(TABLES[5] + 8, &[0xf0]);
     let sought = |name: &str, held| Sought {
         name: name.into(),
         files: vec![(5, held)],
@@ -73,9 +84,24 @@ fn handover() -> (NamedTempFile, Vec<Sought>) {
     )
 }
 
+fn device_tree() -> vm_fdt::FdtWriterResult<Vec<u8>> {
+    let mut tree = FdtWriter::new()?;
+    let root = tree.begin_node("")?;
+    tree.property_string("compatible", "kho-v4")?;
+    tree.property("preserved-memory-map", &TABLES[0].to_le_bytes())?;
+    let luo = tree.begin_node("LUO")?;
+    tree.property("preserved-data", &ROOT.to_le_bytes())?;
+    tree.property("blob-size", &32_u64.to_le_bytes())?;
+    tree.end_node(luo)?;
+    tree.end_node(root)?;
+    tree.finish()
+}
+
 fn read() -> Handover {
     let (file, sought) = handover();
-    Handover::read(&Memory::open(file.path()).unwrap(), &sought).unwrap()
+    let memory = Memory::open(file.path()).unwrap();
+    let handover = Handover::read(&memory, &sought).unwrap();
+    handover.with_kho(&memory).unwrap()
 }
 
 #[test]
@@ -94,6 +120,9 @@ fn every_field_of_every_structure_is_found() {
     assert_eq!(number("a/0x5.size"), 4096);
     assert_eq!(number("a/0x5/chunk.phys-0"), FOLIOS);
     assert_eq!(number("a/0x5/folio-0.frame") & 0xffff, CONTENT / 4096);
+    assert_eq!(number(".preserved-memory-map"), TABLES[0]);
+    assert_eq!(number("LUO.preserved-data"), ROOT);
+    assert_eq!(number("[2][2][2][2][2][1]"), 0xf0);
     let structures: BTreeSet<_> = handover.fields.iter().map(|it| it.structure).collect();
     assert_eq!(structures, Structure::ALL.into());
     assert_eq!(handover.owner(CONTENT + 9), Concern::of(0));

@@ -24,8 +24,8 @@ pub enum Verdict {
     /// Memory came back that the previous kernel had preserved for something else, at the address that was written over the right
     /// one: the format does not say whose a page is. It has one owner even so; the other gets an error.
     Anothers,
-    /// The kernel stops its boot with the panic that is the rule, on C too, when the root is unusable: devices may go on
-    /// writing to memory that nobody knows of.
+    /// The kernel stops its boot with the panic that is the rule, on C too, when the root is unusable, or KHO has lost it: devices
+    /// may go on writing to memory that nobody knows of.
     Refused,
     /// Otherwise as it should be, but the kernel has printed a warning with a backtrace: KHO does when somebody asks for a
     /// page that is no longer, or never was, preserved.
@@ -102,7 +102,7 @@ pub(super) fn judge(case: &Case, end: &End, lines: &[String], trouble: &[String]
             let refused = lines
                 .iter()
                 .any(|line| REFUSALS.iter().any(|text| line.contains(text)));
-            if refused && case.structure == Structure::Root {
+            if refused && (case.structure == Structure::Root || case.structure.is_khos()) {
                 Verdict::Refused
             } else {
                 Verdict::Crash
@@ -131,7 +131,8 @@ fn deviation(case: &Case, deviation: &Deviation) -> Verdict {
     match deviation {
         Deviation::Device { .. } => within(case.concern == super::field::Concern::All),
         Deviation::Flb { .. } => {
-            within(case.structure == Structure::FlbPage || case.structure == Structure::Root)
+            let is_theirs = matches!(case.structure, Structure::FlbPage | Structure::Root);
+            within(is_theirs || case.structure.is_khos())
         }
         Deviation::Session { session, .. }
         | Deviation::File { session, .. }

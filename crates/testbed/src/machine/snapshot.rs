@@ -82,16 +82,31 @@ impl Source {
         })
     }
 
-    /// Goes into the loaded kernel, up to the instruction at a virtual address, and keeps the machine as it is there.
+    /// Goes into the loaded kernel, up to the instructions at virtual addresses, one after the other, and keeps the machine
+    /// under a name as it is at each.
     ///
     /// # Errors
     /// When it does not get there in time.
-    pub fn keep_at(&mut self, name: &str, address: u64, timeout: Duration) -> Result<Snapshot> {
+    pub fn keep_at<const N: usize>(
+        &mut self,
+        places: [(&str, u64); N],
+        timeout: Duration,
+    ) -> Result<[Snapshot; N]> {
         let mut gdb = Gdb::connect(&self.gdb)?;
-        let held = gdb.hold_at(address, || self.machine.start_kexec(), timeout)?;
-        self.qmp.stop()?;
-        gdb.release(&held)?;
-        self.keep(name)
+        let mut kept = Vec::new();
+        for (name, address) in places {
+            let start = || match kept.is_empty() {
+                true => self.machine.start_kexec(),
+                false => Ok(()),
+            };
+            let held = gdb.hold_at(address, start, timeout)?;
+            self.qmp.stop()?;
+            gdb.release(&held)?;
+            // It goes on only when the next place is known at which to hold it.
+            kept.push(self.save(name)?);
+        }
+        self.qmp.cont()?;
+        Ok(kept.try_into().expect("one for each place"))
     }
 
     /// Keeps the machine as it is now, and lets it run on.
@@ -99,13 +114,19 @@ impl Source {
     /// # Errors
     /// When there is no room for the files.
     pub fn keep(&mut self, name: &str) -> Result<Snapshot> {
+        self.qmp.stop()?;
+        let kept = self.save(name)?;
+        self.qmp.cont()?;
+        Ok(kept)
+    }
+
+    /// Keeps a machine that has stopped.
+    fn save(&mut self, name: &str) -> Result<Snapshot> {
         let state = self.folder.join(format!("{name}.state"));
         let memory = self.folder.join(format!("{name}.memory"));
-        self.qmp.stop()?;
         self.qmp.save(&state)?;
         copy_with_holes(&self.folder.join(LIVE_MEMORY), &memory)
             .with_context(|| format!("cannot make {}", memory.display()))?;
-        self.qmp.cont()?;
         Ok(Snapshot {
             config: self.config.clone(),
             disk: self.folder.join(DISK),
