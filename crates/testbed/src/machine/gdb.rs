@@ -49,7 +49,15 @@ impl Gdb {
         Ok(Self { stream })
     }
 
-    /// Lets the machine run to the instruction at a virtual address, and holds it there by a jump of the instruction to
+    /// Sets a breakpoint at a virtual address, where the machine is to be held.
+    ///
+    /// # Errors
+    /// When QEMU refuses.
+    pub fn break_at(&mut self, address: u64) -> Result<()> {
+        self.command(&format!("Z1,{address:x},1"))
+    }
+
+    /// Lets the machine run to the instruction with a breakpoint, and holds it there by a jump of the instruction to
     /// itself: stopped by a breakpoint, a machine cannot be saved. [`release`](Self::release) takes the jump away again.
     ///
     /// # Errors
@@ -60,7 +68,6 @@ impl Gdb {
         start: impl FnOnce() -> Result<()>,
         timeout: Duration,
     ) -> Result<Held> {
-        self.command(&format!("Z1,{address:x},1"))?;
         self.send("c")?;
         start()?;
         self.stream.get_ref().set_read_timeout(Some(timeout))?;

@@ -95,14 +95,16 @@ impl Source {
         let mut gdb = Gdb::connect(&self.gdb)?;
         let mut kept = Vec::new();
         for (name, address) in places {
-            let start = || match kept.is_empty() {
-                true => self.machine.start_kexec(),
-                false => Ok(()),
+            gdb.break_at(address)?;
+            let held = if kept.is_empty() {
+                gdb.hold_at(address, || self.machine.start_kexec(), timeout)?
+            } else {
+                // A machine that was saved has no disks before that.
+                self.qmp.cont()?;
+                gdb.hold_at(address, || Ok(()), timeout)?
             };
-            let held = gdb.hold_at(address, start, timeout)?;
             self.qmp.stop()?;
             gdb.release(&held)?;
-            // It goes on only when the next place is known at which to hold it.
             kept.push(self.save(name)?);
         }
         self.qmp.cont()?;
