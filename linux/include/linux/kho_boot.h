@@ -51,6 +51,9 @@ u64 kho_boot_find_mark(u64 start, u64 end);
 void kho_boot_release(u64 start, u64 end);
 u64 *kho_boot_kept(void);
 
+/* In C, for C. */
+bool kho_is_memory(phys_addr_t phys, u64 size);
+
 /* In Rust, for C. */
 void *kho_rust_restore(phys_addr_t root);
 void kho_rust_release(void *kept);

@@ -2,13 +2,14 @@
 /*
  * What KHO in Rust needs of memblock and of struct page while the kernel boots.
  *
- * All of it is called at boot only, by text that is not in a section of its own.
+ * All of it is called at boot only, by text that is in no section for that.
  */
 
 #include <linux/init.h>
 #include <linux/io.h>
 #include <linux/kho_boot.h>
 #include <linux/memblock.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 
 #include "../../mm/internal.h"
@@ -137,4 +138,20 @@ static u64 kho_kept_ranges[1 + 2 * KHO_BOOT_MAX_KEPT] __initdata;
 u64 *__ref kho_boot_kept(void)
 {
 	return kho_kept_ranges;
+}
+
+/* Whether a range that the previous kernel names can be looked at, whatever is in it. */
+bool kho_is_memory(phys_addr_t phys, u64 size)
+{
+	phys_addr_t last = phys + size - 1;
+	u64 pfn;
+
+	if (!size || last < phys)
+		return false;
+	for (pfn = PHYS_PFN(phys); pfn <= PHYS_PFN(last); pfn++) {
+		if (!pfn_to_online_page(pfn))
+			return false;
+	}
+
+	return true;
 }
