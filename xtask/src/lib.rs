@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod cargo;
+pub mod debian;
 pub mod digest;
 pub mod kernel;
 pub mod repo;
