@@ -27,7 +27,7 @@ mod timeline;
 mod update;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::OwnedFd,
     path::PathBuf,
@@ -99,8 +99,10 @@ pub struct Agent<K> {
     settings: Settings,
     keeper: Keeper,
     ledger: Ledger,
-    /// Sessions of the previous kernel that their clients have, too.
-    claimed: BTreeMap<Id, Session<Incoming>>,
+    /// Sessions of the previous kernel that have been retrieved.
+    held: BTreeMap<Id, Session<Incoming>>,
+    /// Those of them that a service manager has retrieved, and no client has asked for. The others are their clients', too.
+    early: BTreeSet<Id>,
     peers: BTreeMap<Peer, Connected>,
     update: Option<Update>,
     started: Moment,
@@ -122,7 +124,8 @@ impl<K: Kernel> Agent<K> {
         let mut agent = Self {
             keeper: Keeper::new(&settings.state),
             ledger: Ledger::default(),
-            claimed: BTreeMap::new(),
+            held: BTreeMap::new(),
+            early: BTreeSet::new(),
             peers: BTreeMap::new(),
             update: None,
             started: Moment::now(),

@@ -84,11 +84,12 @@ fn serve(arguments: &Arguments) -> Result<()> {
     let state = &arguments.state;
     folder(state)?;
     let policy = Policy::load(&arguments.policy)?;
-    let vault = vault::open(state).context("cannot keep descriptors anywhere")?;
+    let boot_id = kernel::boot_id().context("cannot tell this boot from others")?;
+    let vault = vault::open(state, &boot_id).context("cannot keep descriptors anywhere")?;
     let settings = Settings {
         state: state.clone(),
         timeout: Duration::from_millis(arguments.timeout_ms),
-        boot_id: kernel::boot_id().context("cannot tell this boot from others")?,
+        boot_id,
         release: kernel::release(),
     };
     let words = arguments.reboot_command.as_deref().map(words);

@@ -98,8 +98,8 @@ pub trait Vault: fmt::Debug {
 ///
 /// # Errors
 /// The holder cannot be reached or started.
-pub fn open(state: &Path) -> io::Result<Box<dyn Vault>> {
-    match systemd::Store::inherited()? {
+pub fn open(state: &Path, boot_id: &str) -> io::Result<Box<dyn Vault>> {
+    match systemd::Store::inherited(boot_id)? {
         Some(store) => Ok(Box::new(store)),
         None => Ok(Box::new(holder::Holder::connect(state, None)?)),
     }

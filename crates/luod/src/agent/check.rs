@@ -127,7 +127,7 @@ impl<K: Kernel> Agent<K> {
         for (id, arrived) in &self.ledger.incoming {
             let wait = "wait until its client has claimed it, or luoctl discard";
             let subscribed = self.peers.values().any(|it| it.ids.contains(id));
-            match (self.claimed.contains_key(id), &arrived.unavailable) {
+            match (self.is_claimed(id), &arrived.unavailable) {
                 (true, _) => found.problem(
                     "incoming",
                     format!("{id} has claimed its session, and not finished it"),
@@ -143,6 +143,11 @@ impl<K: Kernel> Agent<K> {
                     format!(
                         "{id} is subscribed, and has not claimed its session of the previous update"
                     ),
+                    wait,
+                ),
+                (false, None) if self.held.contains_key(id) => found.problem(
+                    "incoming",
+                    format!("nobody has claimed {id}, which the service manager has retrieved: it cannot be carried on"),
                     wait,
                 ),
                 (false, None) if carries_on => {

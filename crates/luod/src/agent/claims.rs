@@ -22,13 +22,16 @@ impl<K: Kernel> Agent<K> {
     pub(super) fn claim(&mut self, peer: Peer, who: Who, id: Id) -> Answer {
         reached("claim-received");
         self.owned(who, &id)?;
-        if !self.claimed.contains_key(&id) {
+        let is_early = self.early.remove(&id);
+        if !self.held.contains_key(&id) {
             let session = self.fetch(&id)?;
             reached("claimed-session-parked");
-            self.claimed.insert(id.clone(), session);
+            self.held.insert(id.clone(), session);
+            self.note_claim(&id);
+        } else if is_early {
             self.note_claim(&id);
         }
-        let fd = self.claimed[&id].as_fd().try_clone_to_owned();
+        let fd = self.held[&id].as_fd().try_clone_to_owned();
         let fd = fd.map_err(|err| Refusal::new(Code::Limit, err.to_string()))?;
         self.peer(peer).claimed.insert(id.clone());
         say(format_args!(
@@ -36,6 +39,11 @@ impl<K: Kernel> Agent<K> {
             who.pid, who.uid
         ));
         Ok(Some((Event::Claimed { id }, Some(fd))))
+    }
+
+    /// Whether a client has a session, or has had it.
+    pub(super) fn is_claimed(&self, id: &Id) -> bool {
+        self.held.contains_key(id) && !self.early.contains(id)
     }
 
     /// Whether this user may have this session. Operators may, for what no manifest knows, too.
@@ -89,8 +97,8 @@ impl<K: Kernel> Agent<K> {
         let arrived = self.ledger.incoming.get_mut(id);
         let was_unavailable = arrived.is_some_and(|it| it.unavailable.take().is_some());
         let incoming = &self.ledger.incoming;
-        let is_last = incoming.len() <= self.claimed.len()
-            && incoming.keys().all(|it| self.claimed.contains_key(it));
+        let is_last = incoming.len() + self.early.len() <= self.held.len()
+            && incoming.keys().all(|it| self.is_claimed(it));
         match &mut self.ledger.arrival {
             Some(arrival) if is_last && arrival.claimed.is_none() => {
                 arrival.claimed = Some(Moment::now());
@@ -104,12 +112,12 @@ impl<K: Kernel> Agent<K> {
     pub(super) fn done(&mut self, peer: Peer, who: Who, id: &Id) -> Answer {
         reached("done-received");
         // The kernel may have told that it is finished before the client did.
-        let is_swept = !self.ledger.incoming.contains_key(id) && !self.claimed.contains_key(id);
+        let is_swept = !self.ledger.incoming.contains_key(id) && !self.held.contains_key(id);
         if is_swept && self.peer(peer).claimed.contains(id) {
             return Ok(Some((Event::Done { id: id.clone() }, None)));
         }
         self.owned(who, id)?;
-        let Some(session) = self.claimed.get(id) else {
+        let Some(session) = self.held.get(id).filter(|_| self.is_claimed(id)) else {
             let message = format!("{id} has not been claimed");
             return Err(Refusal::new(Code::WrongState, message));
         };
@@ -125,20 +133,20 @@ impl<K: Kernel> Agent<K> {
 
     /// For operators: what nobody wants.
     pub(super) fn discard(&mut self, id: &Id) -> Answer {
-        if !self.ledger.incoming.contains_key(id) && !self.claimed.contains_key(id) {
+        if !self.ledger.incoming.contains_key(id) && !self.held.contains_key(id) {
             return Err(Refusal::not_found(
                 id,
                 "session of the previous kernel that waits for",
             ));
         }
-        if !self.claimed.contains_key(id) {
+        if !self.held.contains_key(id) {
             match self.fetch(id) {
-                Ok(session) => drop(self.claimed.insert(id.clone(), session)),
+                Ok(session) => drop(self.held.insert(id.clone(), session)),
                 // What the kernel cannot give stays in memory until a cold boot; to carry on with it is no use.
                 Err(refusal) => say(format_args!("{id} is given up unseen: {}", refusal.message)),
             }
         }
-        if let Some(session) = self.claimed.get(id) {
+        if let Some(session) = self.held.get(id) {
             self.kernel.finish(session)?;
         }
         say(format_args!("{id} is discarded"));
@@ -150,7 +158,8 @@ impl<K: Kernel> Agent<K> {
     fn over(&mut self, id: &Id) {
         self.ledger.incoming.remove(id);
         self.note();
-        self.claimed.remove(id);
+        self.held.remove(id);
+        self.early.remove(id);
         self.forget(&Key::Incoming(id.clone()));
     }
 
@@ -161,8 +170,8 @@ impl<K: Kernel> Agent<K> {
                 .info(session.as_fd())
                 .is_some_and(|it| it.state == FINISHED)
         };
-        let claimed = self.claimed.iter();
-        let over = claimed.filter(|(id, session)| among(id) && is_over(session));
+        let held = self.held.iter();
+        let over = held.filter(|(id, session)| among(id) && is_over(session));
         let over: Vec<_> = over.map(|(id, _)| id.clone()).collect();
         for id in over {
             self.over(&id);

@@ -101,7 +101,7 @@ impl<K: Kernel> Agent<K> {
         let mut sessions: BTreeMap<_, _> = update.members.iter().map(carried).collect();
         // What nobody has claimed goes on to the kernel after this one, if this one can do that.
         for (id, arrived) in &self.ledger.incoming {
-            if arrived.unavailable.is_none() && !self.claimed.contains_key(id) {
+            if arrived.unavailable.is_none() && !self.held.contains_key(id) {
                 sessions
                     .entry(id.clone())
                     .or_insert_with(|| arrived.carried.clone());

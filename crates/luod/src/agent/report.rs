@@ -86,11 +86,10 @@ impl<K: Kernel> Agent<K> {
 
     fn arrived(&self) -> Vec<SessionReport> {
         let report = |(id, arrived): (&crate::protocol::Id, &manifest::Arrived)| {
-            let claimed = self.claimed.get(id);
-            let state = match (claimed, &arrived.unavailable) {
-                (Some(_), _) => SessionState::Claimed,
-                (None, Some(_)) => SessionState::Unavailable,
-                (None, None) => SessionState::Waiting,
+            let state = match (self.is_claimed(id), &arrived.unavailable) {
+                (true, _) => SessionState::Claimed,
+                (false, Some(_)) => SessionState::Unavailable,
+                (false, None) => SessionState::Waiting,
             };
             let waiting = |it: &manifest::CarriedFile| FileReport {
                 token: it.token,
@@ -113,7 +112,10 @@ impl<K: Kernel> Agent<K> {
                 id: id.clone(),
                 uid: arrived.carried.uid,
                 state,
-                files: claimed.map_or_else(told, |it| self.files(it.as_fd())),
+                files: match self.held.get(id) {
+                    Some(session) => self.files(session.as_fd()),
+                    None => told(),
+                },
             }
         };
         self.ledger.incoming.iter().map(report).collect()

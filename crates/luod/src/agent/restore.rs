@@ -4,8 +4,8 @@
 //!
 //! | found | happened | done |
 //! |---|---|---|
-//! | outgoing sessions in the vault, a ledger of this boot | the agent died in an update | called off: the sessions are closed |
-//! | outgoing sessions in the vault, no ledger | the service manager has carried them over | they are incoming ones from here on |
+//! | outgoing sessions in the vault | the agent died in an update | called off: the sessions are closed |
+//! | incoming sessions in the vault, no ledger of this boot | the service manager has carried them over | they wait to be claimed |
 //! | a ledger of this boot | the agent died | it goes on from there |
 //! | no ledger | the kernel is new to the agent | it asks the kernel for its own session |
 //!
@@ -48,17 +48,6 @@ impl<K: Kernel> Agent<K> {
         let mut own = None;
         for (key, fd) in self.vault.all()? {
             match key {
-                // A service manager carries its descriptor store over a kexec: what went out under this name has come in.
-                Key::Outgoing(id) if is_new => {
-                    self.vault.put(&Key::Incoming(id.clone()), fd.as_fd())?;
-                    self.vault.remove(&Key::Outgoing(id.clone()))?;
-                    self.claimed.insert(id, fd.into());
-                }
-                Key::OutgoingOwn if is_new => {
-                    self.vault.put(&Key::IncomingOwn, fd.as_fd())?;
-                    self.vault.remove(&Key::OutgoingOwn)?;
-                    own = Some(fd);
-                }
                 Key::Outgoing(_) | Key::OutgoingOwn => {
                     say(format_args!(
                         "{key}: the agent died in an update, which is called off"
@@ -66,7 +55,10 @@ impl<K: Kernel> Agent<K> {
                     self.vault.remove(&key)?;
                 }
                 Key::Incoming(id) if is_new || self.ledger.incoming.contains_key(&id) => {
-                    self.claimed.insert(id, fd.into());
+                    if is_new {
+                        self.early.insert(id.clone());
+                    }
+                    self.held.insert(id, fd.into());
                 }
                 Key::Incoming(_) => self.vault.remove(&key)?,
                 Key::Kept(name) => self.restore_kept(name, fd)?,

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The descriptor store of systemd (`FileDescriptorStoreMax=` in the unit). It carries its descriptors over a kexec itself.
+//! The descriptor store of systemd (`FileDescriptorStoreMax=` in the unit).
+//!
+//! From version 261 on systemd carries it over a kexec: it finds the sessions in it, and retrieves each in the next kernel before
+//! the agent is started. What went out has come in then, under the name that it had. It cannot get another one: a descriptor
+//! that is in the store already is not added once more, and between its removal and its return nothing would keep the session but
+//! the agent's life. So the name of a session that goes out says which kernel it goes out of.
 
 use std::{
     collections::BTreeMap,
     env, io,
-    os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::fd::{BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
 use sd_notify::NotifyState;
@@ -14,55 +19,121 @@ use super::{Key, Vault};
 
 /// Set by systemd for services whose unit has a descriptor store, since version 254.
 const STORE_SIZE: &str = "FDSTORE";
+/// Between a key and a boot; no key has it.
+const OF_BOOT: char = '@';
 
 /// The store, and what it has.
 #[derive(Debug)]
 pub(super) struct Store {
-    fds: BTreeMap<String, OwnedFd>,
+    boot_id: String,
+    stored: BTreeMap<Key, Stored>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    /// As systemd knows it.
+    name: String,
+    fd: OwnedFd,
 }
 
 impl Store {
     /// The store of the service that this process is, with what it had when the service was started; none if there is none.
-    pub(super) fn inherited() -> io::Result<Option<Self>> {
+    pub(super) fn inherited(boot_id: &str) -> io::Result<Option<Self>> {
         if env::var_os("NOTIFY_SOCKET").is_none() || env::var_os(STORE_SIZE).is_none() {
             return Ok(None);
         }
-        let mut fds = BTreeMap::new();
+        let mut stored = BTreeMap::new();
         for (fd, name) in sd_notify::listen_fds_with_names()? {
             // SAFETY: systemd passed this number to this process alone, and it is taken here only, once, at the start.
-            fds.insert(name, unsafe { OwnedFd::from_raw_fd(fd) });
+            let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+            if let Some(key) = key(&name, boot_id) {
+                stored.insert(key, Stored { name, fd });
+            }
         }
-        Ok(Some(Self { fds }))
+        Ok(Some(Self {
+            boot_id: boot_id.to_owned(),
+            stored,
+        }))
     }
 }
 
 impl Vault for Store {
     fn put(&mut self, key: &Key, fd: BorrowedFd<'_>) -> io::Result<()> {
-        let name = key.to_string();
-        if self.fds.contains_key(&name) {
-            self.remove(key)?;
-        }
+        self.remove(key)?;
+        let name = name(key, &self.boot_id);
         let duplicate = fd.try_clone_to_owned()?;
         sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(&name)], &[fd])?;
-        self.fds.insert(name, duplicate);
+        let stored = Stored {
+            name,
+            fd: duplicate,
+        };
+        self.stored.insert(key.clone(), stored);
         Ok(())
     }
 
     fn remove(&mut self, key: &Key) -> io::Result<()> {
-        let name = key.to_string();
-        if self.fds.remove(&name).is_some() {
+        if let Some(Stored { name, .. }) = self.stored.remove(key) {
             sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)])?;
         }
         Ok(())
     }
 
     fn all(&mut self) -> io::Result<Vec<(Key, OwnedFd)>> {
-        let known = self
-            .fds
-            .iter()
-            .filter_map(|(name, fd)| Some((Key::parse(name)?, fd)));
-        known
-            .map(|(key, fd)| Ok((key, fd.as_fd().try_clone_to_owned()?)))
-            .collect()
+        let duplicate = |(key, it): (&Key, &Stored)| Ok((key.clone(), it.fd.try_clone()?));
+        self.stored.iter().map(duplicate).collect()
+    }
+}
+
+/// What systemd is to call something in this boot.
+fn name(key: &Key, boot_id: &str) -> String {
+    match key {
+        Key::Outgoing(_) | Key::OutgoingOwn => format!("{key}{OF_BOOT}{boot_id}"),
+        Key::Incoming(_) | Key::IncomingOwn | Key::Kept(_) => key.to_string(),
+    }
+}
+
+/// What something is in this boot.
+fn key(name: &str, boot_id: &str) -> Option<Key> {
+    let Some((text, of_boot)) = name.split_once(OF_BOOT) else {
+        return Key::parse(name);
+    };
+    let key = Key::parse(text)?;
+    Some(match key {
+        Key::Outgoing(id) if of_boot != boot_id => Key::Incoming(id),
+        Key::OutgoingOwn if of_boot != boot_id => Key::IncomingOwn,
+        key => key,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Id;
+
+    #[test]
+    fn what_has_gone_out_of_one_kernel_has_come_into_the_next() {
+        let id = || Id::new("a-b.c").unwrap();
+        let (old, new) = ("0f2c-aa", "77b1-03");
+        let both = [
+            (Key::Outgoing(id()), Key::Incoming(id())),
+            (Key::OutgoingOwn, Key::IncomingOwn),
+            (Key::Incoming(id()), Key::Incoming(id())),
+            (Key::Kept(id()), Key::Kept(id())),
+        ];
+        for (before, after) in both {
+            let name = name(&before, old);
+            assert_eq!(key(&name, old), Some(before), "{name}");
+            assert_eq!(key(&name, new), Some(after), "{name}");
+        }
+        assert_eq!(key("stored", new), None);
+    }
+
+    #[test]
+    fn systemd_takes_every_name() {
+        let longest = Key::Outgoing(Id::new("x".repeat(48)).unwrap());
+        let name = name(&longest, "01234567-89ab-cdef-0123-456789abcdef");
+        // As fdname_is_valid() has it.
+        assert!(name.len() < 255 && !name.contains(':'), "{name}");
+        assert!(name.bytes().all(|it| it.is_ascii_graphic()), "{name}");
     }
 }

@@ -78,9 +78,38 @@ fn a_service_manager_that_carries_its_store_over_is_understood() {
     machine.carry(&[("vm-a", ALICE)]);
     let mut machine = machine.kexec_with_the_vault();
     assert_eq!(machine.vault_keys(), ["in-vm-a"]);
-    let (alice, bob) = (machine.connect(ALICE), machine.connect(BOB));
+    let (operator, alice, bob) = (
+        machine.connect(0),
+        machine.connect(ALICE),
+        machine.connect(BOB),
+    );
     let claim = Command::Claim { id: id("vm-a") };
     assert_eq!(refused(&machine.ask(bob, claim)), Some(Code::NotAllowed));
+    // It has been retrieved, but nobody has claimed it.
+    let state = |machine: &mut Machine| machine.status(operator).sessions[0].state;
+    assert_eq!(state(&mut machine), SessionState::Waiting);
+    let done = Command::Done { id: id("vm-a") };
+    let unclaimed = machine.ask(alice, done.clone());
+    assert_eq!(refused(&unclaimed), Some(Code::WrongState));
+    assert!(machine.last_claim().is_none());
+    let session = machine.claim(alice, "vm-a").unwrap();
+    assert_eq!(state(&mut machine), SessionState::Claimed);
+    assert!(machine.last_claim().is_some());
+    assert_eq!(machine.retrieve(&session, Token(0)), b"vm-a");
+    machine.finish(&session);
+    assert_eq!(refused(&machine.ask(alice, done)), None);
+    assert_eq!(machine.vault_keys(), Vec::<String>::new());
+}
+
+/// systemd did not add a session to its store a second time, so that what luod called by another name was gone when luod died.
+#[test]
+fn what_a_service_manager_has_carried_over_stays_where_it_is() {
+    let mut machine = Machine::boot();
+    machine.carry(&[("vm-a", ALICE)]);
+    let mut machine = machine.kexec_with_the_vault();
+    machine.restart();
+    assert_eq!(machine.vault_keys(), ["in-vm-a"]);
+    let alice = machine.connect(ALICE);
     let session = machine.claim(alice, "vm-a").unwrap();
     assert_eq!(machine.retrieve(&session, Token(0)), b"vm-a");
 }

@@ -73,7 +73,7 @@ impl Machine {
         self.kexec_to(false)
     }
 
-    /// The same, where the vault is a service manager's that carries it over.
+    /// The same, where the vault is a service manager's that carries it over: what went out is in it as what has come in.
     pub(super) fn kexec_with_the_vault(self) -> Self {
         self.kexec_to(true)
     }
@@ -91,8 +91,8 @@ impl Machine {
         let mut vault = BTreeMap::new();
         for (name, (fd, ..)) in incoming.iter().filter(|_| with_the_vault) {
             let key = match name.as_str() {
-                manifest::SESSION => Key::OutgoingOwn,
-                client => Key::Outgoing(id(client)),
+                manifest::SESSION => Key::IncomingOwn,
+                client => Key::Incoming(id(client)),
             };
             vault.insert(key.to_string(), fd.try_clone().unwrap());
         }
@@ -121,6 +121,11 @@ impl Machine {
 
     pub(super) fn vault_keys(&self) -> Vec<String> {
         self.world.borrow().vault.keys().cloned().collect()
+    }
+
+    /// When the last of the sessions was claimed that came into this kernel.
+    pub(super) fn last_claim(&mut self) -> Option<Moment> {
+        self.agent().ledger.arrival.as_ref()?.claimed
     }
 
     /// Clients close what was called off, as they have to: whatever is in no vault is gone.

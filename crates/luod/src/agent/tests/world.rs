@@ -149,9 +149,13 @@ impl Kernel for Fake {
 }
 
 impl Vault for Fake {
+    /// As systemd has it: what is there already is not added once more under another name.
     fn put(&mut self, key: &Key, fd: BorrowedFd<'_>) -> io::Result<()> {
-        let fd = fd.try_clone_to_owned()?;
-        self.0.borrow_mut().vault.insert(key.to_string(), fd);
+        self.remove(key)?;
+        let vault = &mut self.0.borrow_mut().vault;
+        if vault.values().all(|it| inode(it.as_fd()) != inode(fd)) {
+            vault.insert(key.to_string(), fd.try_clone_to_owned()?);
+        }
         Ok(())
     }
 
