@@ -54,6 +54,11 @@ pub trait Kernel {
     fn is_loaded(&self) -> bool;
     /// What the previous kernel has left, if this one tells.
     fn incoming(&self) -> Option<protocol::Incoming>;
+    /// Whether nothing has happened yet when [`Self::leave`] fails. Otherwise everything has been shut down by then, and a machine
+    /// whose kernel is not replaced boots from cold.
+    fn leaves_at_once(&self) -> bool {
+        true
+    }
     /// An update begins: what takes long, and can be done beside it, is begun.
     fn prepare(&self) {}
     /// Replaces the kernel. Comes back with the reason if it cannot be replaced, or with nothing if somebody else is about to.
@@ -137,6 +142,10 @@ impl Kernel for Linux {
         })
     }
 
+    fn leaves_at_once(&self) -> bool {
+        self.reboot_command.is_none()
+    }
+
     /// What is still to be written to disks is written while the clients are at work.
     fn prepare(&self) {
         thread::spawn(rustix::fs::sync);
@@ -151,6 +160,10 @@ impl Kernel for Linux {
             };
             return Err(refusal(errno, self.is_loaded()));
         };
+        if !self.is_loaded() {
+            // Service managers reboot instead.
+            return Err("no kernel is loaded: use luoctl load".into());
+        }
         let (program, arguments) = words.split_first().ok_or("the reboot command is empty")?;
         let status = Command::new(program).args(arguments).status();
         let shown = words.join(" ");

@@ -61,11 +61,15 @@ impl<K: Kernel> Agent<K> {
                 "no next kernel is loaded",
                 "luoctl load KERNEL --initrd FILE --reuse-cmdline",
             ),
-            (None, true) => found.warn(
-                "image",
-                "a kernel is loaded, but not by luoctl: it may carry nothing over",
-                "luoctl load, which says what is wrong with an image",
-            ),
+            (None, true) => {
+                let message = "a kernel is loaded, but not by luoctl: it may carry nothing over";
+                let remedy = "luoctl load, which says what is wrong with an image";
+                if self.kernel.leaves_at_once() {
+                    found.warn("image", message, remedy);
+                } else {
+                    found.problem("image", message, remedy);
+                }
+            }
             (Some(image), true) => {
                 let version = image.version.as_deref().unwrap_or("of unknown version");
                 found.fine("image", format!("{} ({version})", image.kernel));

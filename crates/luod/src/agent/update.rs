@@ -88,10 +88,11 @@ impl<K: Kernel> Agent<K> {
             .iter()
             .filter(|it| it.severity == Severity::Problem);
         let problems: Vec<_> = problems.map(|it| it.message.clone()).collect();
-        if !problems.is_empty() && !force {
+        let too_late = self.refused_too_late();
+        if too_late.is_some() || (!problems.is_empty() && !force) {
             let event = Event::Ended {
                 outcome: Ended::Refused,
-                reason: Some(problems.join("; ")),
+                reason: Some(too_late.unwrap_or_else(|| problems.join("; "))),
             };
             return Ok(Some((event, None)));
         }
@@ -118,6 +119,19 @@ impl<K: Kernel> Agent<K> {
         }
         self.tell_progress();
         Ok(None)
+    }
+
+    /// What nobody may insist on: a kernel whose sessions somebody has refuses to be replaced, or loses them, and by then all
+    /// programs have been ended.
+    fn refused_too_late(&self) -> Option<String> {
+        if self.kernel.leaves_at_once() || self.held.is_empty() {
+            return None;
+        }
+        let ids: Vec<_> = self.held.keys().map(ToString::to_string).collect();
+        Some(format!(
+            "everything would be shut down, and the kernel still have sessions of the previous one: {}",
+            ids.join(", ")
+        ))
     }
 
     fn subscribed(&self) -> Vec<(Id, Peer)> {

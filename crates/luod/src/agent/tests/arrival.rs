@@ -113,3 +113,35 @@ fn what_a_service_manager_has_carried_over_stays_where_it_is() {
     let session = machine.claim(alice, "vm-a").unwrap();
     assert_eq!(machine.retrieve(&session, Token(0)), b"vm-a");
 }
+
+/// `systemctl kexec` ends all services before the kernel refuses to be replaced; then the machine boots from cold.
+#[test]
+fn nobody_can_insist_on_an_update_that_is_refused_too_late() {
+    let mut machine = Machine::boot();
+    machine.carry(&[("vm-a", ALICE)]);
+    let mut machine = machine.kexec_with_the_vault();
+    let operator = machine.connect(0);
+    let insist = Command::Update {
+        timeout_ms: None,
+        dry_run: false,
+        force: true,
+    };
+    machine.kernel().shuts_down = true;
+    let checked = machine.ask(operator, Command::Check);
+    let Event::Check(check) = &checked[0].1 else {
+        panic!("no answer to CHECK")
+    };
+    let image = check.findings.iter().find(|it| it.name == "image").unwrap();
+    assert_eq!(
+        image.severity,
+        Severity::Problem,
+        "luoctl has not loaded it"
+    );
+    let (outcome, reason) = ended(&machine.ask(operator, insist.clone())).unwrap();
+    assert_eq!(outcome, Ended::Refused);
+    assert!(reason.contains("vm-a"), "{reason}");
+    assert!(!machine.has_left());
+    machine.ask(operator, Command::Discard { id: id("vm-a") });
+    machine.ask(operator, insist);
+    assert!(machine.has_left());
+}
