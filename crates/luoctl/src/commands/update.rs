@@ -44,6 +44,8 @@ pub(crate) fn run(args: &UpdateArgs, agent: &Agent, screen: &Screen) -> Result<E
     client.send(&command)?;
     let (outcome, reason) = follow(&mut client, &command, &leaving, screen)?;
     if !screen.json {
+        // The check tells why, unless nobody can insist.
+        let reason = reason.filter(|_| outcome != Ended::Refused || args.force);
         screen.say(ending(outcome, reason.as_deref(), &screen.look))?;
         if outcome == Ended::Refused {
             screen.say(check::render(&check::ask(agent)?, &screen.look))?;
@@ -107,6 +109,9 @@ fn ending(outcome: Ended, reason: Option<&str>, look: &Look) -> String {
         Ended::Rehearsed => {
             look.good("Rehearsed: everybody was ready, and goes on. Nothing was replaced.")
         }
+        Ended::Refused if reason.is_some() => {
+            look.bad(format!("Refused, nothing was begun{because}."))
+        }
         Ended::Refused => look.bad("Refused, nothing was begun (--force goes on nevertheless)."),
         Ended::Cancelled => {
             look.doubtful(format!("Called off{because}. Everybody goes on as before."))
@@ -139,7 +144,11 @@ mod tests {
         assert_eq!(of(Ended::Rebooting, None).1, Exit::Done);
         let (text, status) = of(Ended::Rehearsed, None);
         assert!(text.contains("Nothing was replaced") && status == Exit::Done);
-        assert_eq!(of(Ended::Refused, None).1, Exit::Problems);
+        let (text, status) = of(Ended::Refused, None);
+        assert!(text.contains("--force") && status == Exit::Problems);
+        let (text, status) = of(Ended::Refused, Some("too late"));
+        assert_eq!(text, "Refused, nothing was begun: too late.");
+        assert_eq!(status, Exit::Problems);
         let (text, status) = of(Ended::Cancelled, Some("vm-1 says no: busy"));
         assert_eq!(
             text,
