@@ -13,6 +13,7 @@ pub mod repo;
 pub mod run;
 pub mod setup;
 pub mod soak;
+pub mod systemd;
 pub mod task;
 pub mod tidy;
 pub mod ui;

@@ -80,6 +80,7 @@ pub fn lab(c: PathBuf, rust: PathBuf, parts: &[Part]) -> Result<Lab> {
         kernels: [(Flavor::C, c), (Flavor::Rust, rust)].into(),
         initrd,
         agent_initrd,
+        systemd_initrd: Vec::new(),
         logs: crate::scenario::default_logs()?,
         extra_cmdline: "quiet".into(),
     })

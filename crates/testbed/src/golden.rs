@@ -53,6 +53,7 @@ pub fn dump(image: &Path) -> Result<String> {
         kernels: [(Flavor::C, image.to_owned())].into(),
         initrd: Image::base()?.archive()?,
         agent_initrd: Vec::new(),
+        systemd_initrd: Vec::new(),
         logs: default_logs()?,
         extra_cmdline: stage::CMDLINE.into(),
     };

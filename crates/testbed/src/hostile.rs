@@ -92,6 +92,7 @@ pub fn lab(kernels: BTreeMap<Flavor, PathBuf>, logs: PathBuf) -> Result<Lab> {
         kernels,
         initrd: image.archive()?,
         agent_initrd: Vec::new(),
+        systemd_initrd: Vec::new(),
         logs,
         extra_cmdline: String::new(),
     })

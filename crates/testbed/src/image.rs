@@ -7,6 +7,7 @@
 mod client;
 mod elf;
 mod guest;
+pub(crate) mod systemd;
 
 use std::{
     collections::BTreeMap,
@@ -116,9 +117,14 @@ impl Image {
     /// # Errors
     /// When it, or a library it needs, is missing.
     pub fn program(&mut self, path: &Path) -> Result<()> {
-        self.file_from(path, path)?;
-        for needed in elf::needed(path)? {
-            self.file_from(&needed, &needed)?;
+        self.program_of(Path::new("/"), path)
+    }
+
+    /// The same for a program of a system that is unpacked below `root`.
+    fn program_of(&mut self, root: &Path, path: &Path) -> Result<()> {
+        self.file_from(path, &elf::below(root, path))?;
+        for needed in elf::needed(root, path)? {
+            self.file_from(&needed, &elf::below(root, &needed))?;
         }
         Ok(())
     }

@@ -108,6 +108,8 @@ pub enum Image {
     Base,
     /// The base, luod, luoctl and their clients.
     Agent,
+    /// The same under systemd.
+    Systemd,
 }
 
 /// A list of actions with a name.

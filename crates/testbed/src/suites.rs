@@ -39,7 +39,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use crate::{
     image::Image,
@@ -59,6 +59,8 @@ pub struct Kernels {
     pub rust: Option<PathBuf>,
     /// Upstream's selftests of the same tree, as static programs.
     pub selftests: Vec<PathBuf>,
+    /// The root of a system with systemd, or why it cannot be had. Without it, what is to run under it fails.
+    pub systemd: Option<Result<PathBuf, String>>,
 }
 
 /// How the suites run.
@@ -95,14 +97,16 @@ impl Kernels {
     /// When the image cannot be built.
     pub fn lab(&self, options: &Options, scenarios: &[Scenario]) -> Result<Lab> {
         let mut image = Image::base()?;
-        let mut agent_initrd = Vec::new();
-        if scenarios
-            .iter()
-            .any(|it| it.image == scenario::Image::Agent)
-        {
+        let (mut agent_initrd, mut systemd_initrd) = (Vec::new(), Vec::new());
+        let asks_for = |image| scenarios.iter().any(|it| it.image == image);
+        if asks_for(scenario::Image::Agent) || asks_for(scenario::Image::Systemd) {
             let mut image = image.clone();
             image.agent()?;
             agent_initrd = image.archive()?;
+            if let Some(Ok(root)) = &self.systemd {
+                image.systemd(root)?;
+                systemd_initrd = image.archive()?;
+            }
         }
         for program in &self.selftests {
             let name = program
@@ -123,6 +127,7 @@ impl Kernels {
             kernels,
             initrd: image.archive()?,
             agent_initrd,
+            systemd_initrd,
             logs,
             extra_cmdline: options.extra_cmdline.clone(),
         })
@@ -151,7 +156,11 @@ pub fn run(kernels: &Kernels, options: &Options) -> Result<Report> {
     let work = || {
         while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
             let started = Instant::now();
-            let result = scenario::run(scenario, &lab);
+            let result = match (scenario.image, &kernels.systemd) {
+                (scenario::Image::Systemd, Some(Err(why))) => Err(anyhow!("{why}")),
+                (scenario::Image::Systemd, None) => Err(anyhow!("there is no systemd for it")),
+                _ => scenario::run(scenario, &lab),
+            };
             let mut report = report.lock().expect("adding a line does not panic");
             report.add(&scenario.name, result, started.elapsed());
         }

@@ -11,23 +11,35 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use goblin::elf::Elf;
 
-/// Where the loader looks last.
-const DEFAULT_FOLDERS: [&str; 4] = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"];
+/// Where the loader looks last; Debian's, before all others.
+const DEFAULT_FOLDERS: [&str; 5] = [
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
 
-/// The loader and every library that `program` needs, directly or not.
-pub(super) fn needed(program: &Path) -> Result<BTreeSet<PathBuf>> {
-    let configured = configured_folders(Path::new("/etc/ld.so.conf"))?;
+/// The loader and every library that `program` needs, directly or not, in a system that is unpacked below `root`.
+pub(super) fn needed(root: &Path, program: &Path) -> Result<BTreeSet<PathBuf>> {
+    let configured = configured_folders(&below(root, Path::new("/etc/ld.so.conf")))?;
     let mut found = BTreeSet::new();
     let mut open = vec![program.to_owned()];
     while let Some(path) = open.pop() {
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let file = below(root, &path);
+        let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let elf =
             Elf::parse(&bytes).with_context(|| format!("{} is not an ELF file", path.display()))?;
         if let Some(interpreter) = elf.interpreter {
             found.insert(PathBuf::from(interpreter));
         }
         for name in &elf.libraries {
-            let library = find(name, &elf, &path, &configured)?;
+            // What is loaded already is not looked for again; systemd's libraries rely on that.
+            let is_it = |it: &PathBuf| it.file_name().is_some_and(|it| it == *name);
+            if found.iter().any(is_it) {
+                continue;
+            }
+            let library = find(root, name, &elf, &path, &configured)?;
             if found.insert(library.clone()) {
                 open.push(library);
             }
@@ -41,7 +53,18 @@ pub(super) fn is_static(bytes: &[u8]) -> Result<bool> {
     Ok(Elf::parse(bytes)?.interpreter.is_none())
 }
 
-fn find(name: &str, elf: &Elf<'_>, of: &Path, configured: &[PathBuf]) -> Result<PathBuf> {
+/// A path of a system that is unpacked below `root`.
+pub(super) fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn find(
+    root: &Path,
+    name: &str,
+    elf: &Elf<'_>,
+    of: &Path,
+    configured: &[PathBuf],
+) -> Result<PathBuf> {
     let origin = of
         .parent()
         .unwrap_or(Path::new("/"))
@@ -61,7 +84,7 @@ fn find(name: &str, elf: &Elf<'_>, of: &Path, configured: &[PathBuf]) -> Result<
     let last = DEFAULT_FOLDERS.iter().map(PathBuf::from);
     for folder in own.chain(configured.iter().cloned()).chain(last) {
         let candidate = folder.join(name);
-        if candidate.is_file() {
+        if below(root, &candidate).is_file() {
             return Ok(candidate);
         }
     }
@@ -111,7 +134,7 @@ mod tests {
 
     #[test]
     fn this_program_needs_the_c_library_and_a_loader() -> Result<()> {
-        let needed = needed(&std::env::current_exe()?)?;
+        let needed = needed(Path::new("/"), &std::env::current_exe()?)?;
         let has = |part: &str| {
             needed
                 .iter()

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use luo_guest::proto::{FREE_PER_CPU, Hello, Op, Outcome, Reply};
 
 use super::{Action, Expect, Flavor, Hop, Image, Scenario, debug, expect::passed_subtests};
+use crate::image::systemd;
 use crate::machine::{INITRD, Kernel, Left, Machine, MachineConfig, log_path};
 
 /// No operation of the suites takes longer, by far, on a slow host.
@@ -27,6 +28,8 @@ pub struct Lab {
     pub initrd: Vec<u8>,
     /// The one of scenarios that ask for [`Image::Agent`].
     pub agent_initrd: Vec<u8>,
+    /// The one of scenarios that ask for [`Image::Systemd`].
+    pub systemd_initrd: Vec<u8>,
     /// Where console logs are kept.
     pub logs: PathBuf,
     /// Appended to every command line.
@@ -84,8 +87,13 @@ pub fn run(scenario: &Scenario, lab: &Lab) -> Result<usize> {
 
 fn play(scenario: &Scenario, lab: &Lab) -> Result<usize> {
     let mut config = lab.machine(&scenario.name, &scenario.flavors(), scenario.first)?;
-    if scenario.image == Image::Agent {
-        config.initrd.clone_from(&lab.agent_initrd);
+    match scenario.image {
+        Image::Base => {}
+        Image::Agent => config.initrd.clone_from(&lab.agent_initrd),
+        Image::Systemd => {
+            config.initrd.clone_from(&lab.systemd_initrd);
+            config.extra_cmdline = format!("{} {}", config.extra_cmdline, systemd::CMDLINE);
+        }
     }
     let log = config.log.clone();
     let mut stage = Stage::start(config, scenario)?;

@@ -10,6 +10,7 @@ mod host;
 mod kept;
 mod killed;
 mod services;
+mod systemd;
 mod updates;
 
 use anyhow::Result;
@@ -25,6 +26,10 @@ pub(super) fn all(flavor: Flavor) -> Vec<Scenario> {
     vec![
         scenario("the barrier", flavor, barrier::run),
         scenario("a crowd, and hostile clients", flavor, crowd::run),
+        Scenario {
+            image: Image::Systemd,
+            ..scenario("under systemd", flavor, systemd::run)
+        },
     ]
 }
 

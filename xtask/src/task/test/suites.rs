@@ -10,12 +10,14 @@ use anyhow::{Context, Result, ensure};
 use luo_testbed::demo::{self, DemoOptions};
 use luo_testbed::hostile;
 use luo_testbed::report::Report;
+use luo_testbed::scenario::{Image, Scenario};
 use luo_testbed::suites::{self, Kernels, Options};
 
 use crate::cache::Cache;
 use crate::kernel::{self, Flavor, KernelImage, Series, Variant, selftests};
 use crate::repo;
 use crate::setup::{self, Need};
+use crate::systemd;
 use crate::task;
 use crate::task::kernel::SourceArgs;
 use crate::task::test::Tally;
@@ -91,10 +93,10 @@ pub fn run(wanted: Wanted<'_>) -> Result<Tally> {
     let mut tally = Tally::default();
     for round in rounds(wanted) {
         let alone = [DEMO, HOSTILE].iter().any(|it| round.has_plain(it));
-        if round.scenarios() == 0 && !alone && !round.has_modules() {
+        if round.select().is_empty() && !alone && !round.has_modules() {
             continue;
         }
-        match round.kernels() {
+        match round.kernels(&cache) {
             Ok((ours, kernels)) => {
                 let report = round.run(&cache, &ours, &kernels)?;
                 tally.add(Tally {
@@ -115,10 +117,10 @@ pub fn run(wanted: Wanted<'_>) -> Result<Tally> {
 }
 
 impl Round<'_> {
-    /// How many scenarios there are for this round; to know it takes no kernel.
-    fn scenarios(&self) -> usize {
+    /// The scenarios for this round; to know them takes no kernel.
+    fn select(&self) -> Vec<Scenario> {
         let flavors: Vec<_> = self.flavors.iter().map(|&flavor| flavor.into()).collect();
-        suites::select(&flavors, true, &self.options()).len()
+        suites::select(&flavors, true, &self.options())
     }
 
     fn options(&self) -> Options {
@@ -146,7 +148,7 @@ impl Round<'_> {
     }
 
     fn run(&self, cache: &Cache, ours: &KernelImage, kernels: &Kernels) -> Result<Report> {
-        let scenarios = self.scenarios();
+        let scenarios = self.select().len();
         let version = &ours.version;
         eprintln!(
             "\nLinux {version}, {} kernels: {scenarios} scenarios",
@@ -176,8 +178,14 @@ impl Round<'_> {
         Ok(report)
     }
 
+    /// A systemd, if there are scenarios for it. If it cannot be had, those fail, and the others run.
+    fn systemd(&self, cache: &Cache) -> Option<Result<PathBuf, String>> {
+        let asks_for_it = self.select().iter().any(|it| it.image == Image::Systemd);
+        asks_for_it.then(|| systemd::root(cache).map_err(|err| format!("{err:#}")))
+    }
+
     /// Builds the kernels; gives ours by itself, too.
-    fn kernels(&self) -> Result<(KernelImage, Kernels)> {
+    fn kernels(&self, cache: &Cache) -> Result<(KernelImage, Kernels)> {
         let build = |flavor| kernel::build(&self.source.request(flavor, self.variant)?);
         let c = if self.flavors.contains(&Flavor::C) {
             Some(build(Flavor::C)?.bzimage)
@@ -190,6 +198,7 @@ impl Round<'_> {
             rust: Some(ours.bzimage.clone()),
             // Both flavors come from one tree.
             selftests: selftests::selftests(&ours)?,
+            systemd: self.systemd(cache),
         };
         Ok((ours, kernels))
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use luo_guest::proto::Exit;
+use luo_guest::proto::{Exit, Op};
 use luod::protocol::Status;
 use serde::de::DeserializeOwned;
 
@@ -26,6 +26,8 @@ const POLL: Duration = Duration::from_millis(20);
 const WAIT: Duration = Duration::from_secs(1);
 /// Clients have more time than by luod's default, which is by the machine's clock: on a busy host that may run too fast.
 const CLIENTS_TIMEOUT_MS: &str = "600000";
+/// The same, for a luod that somebody else starts.
+const CLIENTS_TIMEOUT_S: &str = "600";
 
 /// So many last lines of luod's go into an error.
 const TAIL: usize = 40;
@@ -99,6 +101,16 @@ impl<'a, 's> Host<'a, 's> {
         }
     }
 
+    /// Waits until a luod answers that somebody else starts.
+    pub(super) fn await_luod(&mut self) -> Result<()> {
+        let deadline = self.deadline();
+        while self.luoctl(&["status"])?.code != 0 {
+            ensure!(Instant::now() < deadline, "luod does not answer");
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
     /// Waits until luod has been killed.
     pub(super) fn await_luods_death(&mut self) -> Result<()> {
         let luod = self.luod.take().context("luod does not run")?;
@@ -152,6 +164,23 @@ impl<'a, 's> Host<'a, 's> {
         match self.update(&[])? {
             Update::Went => Ok(()),
             Update::Stayed(said) => bail!("the update does not go through: {said:?}"),
+        }
+    }
+
+    /// An update that has to go through, at the end of which the machine is shut down in good order.
+    pub(super) fn go_through_shutdown(&mut self) -> Result<()> {
+        let luoctl = self.spawn(&["luoctl", "update", "--timeout", CLIENTS_TIMEOUT_S])?;
+        self.await_word(&luoctl, "is being replaced")?;
+        let ms = PATIENCE.as_millis() as u64;
+        match self.stage.call_or_leave(Op::Sleep { ms })? {
+            Left::For(_) => {
+                self.ended.clear();
+                Ok(())
+            }
+            Left::Stayed(_) => {
+                let said = self.read(&luoctl.log)?;
+                bail!("the machine is not shut down; luoctl says: {said}")
+            }
         }
     }
 
