@@ -7,9 +7,9 @@
 
 #include <linux/init.h>
 #include <linux/io.h>
+#include <linux/ioport.h>
 #include <linux/kho_boot.h>
 #include <linux/memblock.h>
-#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 
 #include "../../mm/internal.h"
@@ -143,15 +143,6 @@ u64 *__ref kho_boot_kept(void)
 /* Whether a range that the previous kernel names can be looked at, whatever is in it. */
 bool kho_is_memory(phys_addr_t phys, u64 size)
 {
-	phys_addr_t last = phys + size - 1;
-	u64 pfn;
-
-	if (!size || last < phys)
-		return false;
-	for (pfn = PHYS_PFN(phys); pfn <= PHYS_PFN(last); pfn++) {
-		if (!pfn_to_online_page(pfn))
-			return false;
-	}
-
-	return true;
+	return size && phys + size - 1 >= phys &&
+	       region_intersects(phys, size, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) == REGION_INTERSECTS;
 }
