@@ -18,6 +18,18 @@
 #include "../../mm/page_alloc.h"
 #endif
 
+static bool __ref kho_boot_is_scratch(phys_addr_t phys)
+{
+	struct memblock_region *region;
+
+	for_each_mem_region(region) {
+		if (region->base <= phys && phys - region->base < region->size)
+			return memblock_is_kho_scratch(region);
+	}
+
+	return false;
+}
+
 void __ref kho_boot_area(u64 pfn, struct kho_boot_area *area)
 {
 	phys_addr_t start, end;
@@ -29,7 +41,7 @@ void __ref kho_boot_area(u64 pfn, struct kho_boot_area *area)
 		u64 first = PFN_UP(start), last = PFN_DOWN(end);
 
 		/* That is where the kernel that boots lies and allocates. */
-		if (first >= last || memblock_is_kho_scratch_memory(start))
+		if (first >= last || kho_boot_is_scratch(start))
 			continue;
 		if (pfn < first) {
 			area->end = first;
@@ -49,7 +61,7 @@ enum kho_boot_use __ref kho_boot_use(u64 pfn)
 	if (!memblock_is_memory(PFN_PHYS(pfn)))
 		return KHO_BOOT_ABSENT;
 
-	return memblock_is_kho_scratch_memory(PFN_PHYS(pfn)) ? KHO_BOOT_SCRATCH : KHO_BOOT_USED;
+	return kho_boot_is_scratch(PFN_PHYS(pfn)) ? KHO_BOOT_SCRATCH : KHO_BOOT_USED;
 }
 
 u64 __ref kho_boot_end(void)
