@@ -55,8 +55,8 @@ u64 *kho_boot_kept(void);
 bool kho_is_memory(phys_addr_t phys, u64 size);
 
 /* In Rust, for C. */
-void *kho_rust_restore(phys_addr_t root);
-void kho_rust_release(void *kept);
+int kho_rust_restore(phys_addr_t root);
+void kho_rust_release(void);
 void kho_rust_extend_scratch(phys_addr_t root);
 
 #ifdef CONFIG_KEXEC_HANDOVER

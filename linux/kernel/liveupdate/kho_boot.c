@@ -18,50 +18,59 @@
 #include "../../mm/page_alloc.h"
 #endif
 
-static bool __ref kho_boot_is_scratch(phys_addr_t phys)
+/* The memory that a page is in, as memblock has it. */
+static struct memblock_region *__ref kho_boot_region(u64 pfn)
 {
 	struct memblock_region *region;
 
 	for_each_mem_region(region) {
-		if (region->base <= phys && phys - region->base < region->size)
-			return memblock_is_kho_scratch(region);
+		if (PFN_UP(region->base) <= pfn && pfn < PFN_DOWN(region->base + region->size))
+			return region;
 	}
 
-	return false;
+	return NULL;
 }
 
 void __ref kho_boot_area(u64 pfn, struct kho_boot_area *area)
 {
+	struct memblock_region *region = kho_boot_region(pfn);
 	phys_addr_t start, end;
 	u64 i;
 
-	area->start = 0;
-	area->is_free = false;
+	*area = (struct kho_boot_area){ .end = U64_MAX };
+	if (region) {
+		area->start = PFN_UP(region->base);
+		area->end = PFN_DOWN(region->base + region->size);
+		/* That is where the kernel that boots lies and allocates. */
+		if (memblock_is_kho_scratch(region))
+			return;
+	}
 	for_each_free_mem_range(i, NUMA_NO_NODE, MEMBLOCK_NONE, &start, &end, NULL) {
 		u64 first = PFN_UP(start), last = PFN_DOWN(end);
 
-		/* That is where the kernel that boots lies and allocates. */
-		if (first >= last || kho_boot_is_scratch(start))
+		if (first >= last)
 			continue;
 		if (pfn < first) {
-			area->end = first;
+			area->end = min(area->end, first);
 			return;
 		}
-		area->start = pfn < last ? first : last;
-		area->end = last;
-		area->is_free = pfn < last;
-		if (area->is_free)
+		area->start = max(area->start, pfn < last ? first : last);
+		if (pfn < last) {
+			area->end = last;
+			area->is_free = true;
 			return;
+		}
 	}
-	area->end = U64_MAX;
 }
 
 enum kho_boot_use __ref kho_boot_use(u64 pfn)
 {
-	if (!memblock_is_memory(PFN_PHYS(pfn)))
+	struct memblock_region *region = kho_boot_region(pfn);
+
+	if (!region)
 		return KHO_BOOT_ABSENT;
 
-	return kho_boot_is_scratch(PFN_PHYS(pfn)) ? KHO_BOOT_SCRATCH : KHO_BOOT_USED;
+	return memblock_is_kho_scratch(region) ? KHO_BOOT_SCRATCH : KHO_BOOT_USED;
 }
 
 u64 __ref kho_boot_end(void)

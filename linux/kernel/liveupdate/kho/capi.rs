@@ -6,8 +6,8 @@ use crate::{
     restore::{release, restore, Released, Tally},
     scratch,
 };
-use core::{ffi::c_void, ptr::NonNull};
 use kernel::{
+    ffi::c_int,
     kho::{
         boot::{Kept, Memory},
         PhysAddr,
@@ -15,23 +15,23 @@ use kernel::{
     prelude::*,
 };
 
-/// Finds what the previous kernel preserved, and keeps it apart. Returns null if it cannot.
+/// Finds what the previous kernel preserved, and keeps it apart. Returns 0, or an errno if it cannot.
 ///
 /// # Safety
 ///
 /// As for [`Memory::at_boot`].
 #[no_mangle]
-unsafe extern "C" fn kho_rust_restore(root: u64) -> *mut c_void {
+unsafe extern "C" fn kho_rust_restore(root: u64) -> c_int {
     // SAFETY: The caller's promise.
     let memory = unsafe { Memory::at_boot() };
     match memory.and_then(|it| restore(&it, PhysAddr(root))) {
-        Ok((kept, tally)) => {
+        Ok((_kept, tally)) => {
             report(&tally);
-            kept.into_raw()
+            0
         }
         Err(err) => {
             pr_err!("what the previous kernel preserved is lost: {:?}\n", err);
-            core::ptr::null_mut()
+            err.to_errno()
         }
     }
 }
@@ -67,15 +67,12 @@ fn report(tally: &Tally) {
 ///
 /// # Safety
 ///
-/// As for [`Kept::release`], for what [`kho_rust_restore`] returned.
+/// As for [`Kept::release`].
 #[no_mangle]
-unsafe extern "C" fn kho_rust_release(kept: *mut c_void) {
-    let Some(kept) = NonNull::new(kept) else {
-        return;
-    };
+unsafe extern "C" fn kho_rust_release() {
     let mut released = Released::default();
     // SAFETY: The caller's promise.
-    unsafe { Kept::release(kept, |range| release(range, &mut released)) };
+    unsafe { Kept::release(|range| release(range, &mut released)) };
     if released.lost > 0 {
         pr_err!(
             "{} extents lie in each other: {} pages are lost, and leaked\n",

@@ -12,7 +12,7 @@ use crate::{
     prelude::*,
     sync::atomic::{ordering::Relaxed, Atomic},
 };
-use core::{cell::Cell, ffi::c_void, ops::Range, ptr::NonNull, slice};
+use core::{cell::Cell, ops::Range, ptr::NonNull, slice};
 
 /// Struct pages are initialised, and memory is reserved, in blocks of so many pages (binary
 /// logarithm), which the buddy allocator keeps apart from their neighbours.
@@ -41,36 +41,12 @@ pub enum Usage {
     Used,
 }
 
-/// Numbers, zero at first, in memory that the kernel that boots may use.
+/// A bit for each of many things.
 ///
 /// # Invariants
 ///
-/// The pointer and the length are those of memory that is owned, and came from `kho_boot_alloc()`.
-struct Words(NonNull<Cell<u64>>, usize);
-
-impl Words {
-    fn new(len: usize) -> Result<Self> {
-        // SAFETY: No requirements, at boot.
-        let words = unsafe { bindings::kho_boot_alloc(8 * len.max(1)) };
-        // INVARIANT: It is new.
-        Ok(Self(NonNull::new(words.cast()).ok_or(ENOMEM)?, len))
-    }
-
-    fn as_slice(&self) -> &[Cell<u64>] {
-        // SAFETY: By the type invariant. What it was allocated as is zeroed.
-        unsafe { slice::from_raw_parts(self.0.as_ptr(), self.1) }
-    }
-}
-
-impl Drop for Words {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant; nobody has a reference.
-        unsafe { bindings::kho_boot_free(self.0.as_ptr().cast(), 8 * self.1.max(1)) };
-    }
-}
-
-/// A bit for each of many things.
-pub struct Bitmap(Words);
+/// The pointer and the number are those of words that are owned, and came from `kho_boot_alloc()`.
+pub struct Bitmap(NonNull<Cell<u64>>, usize);
 
 impl Bitmap {
     /// `len` bits, none of which is set.
@@ -79,29 +55,37 @@ impl Bitmap {
     ///
     /// `ENOMEM`.
     pub fn new(len: u64) -> Result<Self> {
-        Ok(Self(Words::new(len.div_ceil(64) as usize)?))
+        let nr_words = len.div_ceil(64).max(1) as usize;
+        // SAFETY: No requirements, at boot.
+        let words = unsafe { bindings::kho_boot_alloc(8 * nr_words) };
+        // INVARIANT: They are new.
+        Ok(Self(NonNull::new(words.cast()).ok_or(ENOMEM)?, nr_words))
+    }
+
+    fn words(&self) -> &[Cell<u64>] {
+        // SAFETY: By the type invariant. What they were allocated as is zeroed.
+        unsafe { slice::from_raw_parts(self.0.as_ptr(), self.1) }
     }
 
     /// Whether a bit is set. There is none beyond the end.
     #[inline]
     pub fn get(&self, bit: u64) -> bool {
-        let word = self.0.as_slice().get((bit / 64) as usize);
+        let word = self.words().get((bit / 64) as usize);
         word.is_some_and(|it| it.get() & 1 << (bit % 64) != 0)
     }
 
     /// Sets a bit, unless it is beyond the end.
     pub fn set(&self, bit: u64) {
-        if let Some(word) = self.0.as_slice().get((bit / 64) as usize) {
+        if let Some(word) = self.words().get((bit / 64) as usize) {
             word.set(word.get() | 1 << (bit % 64));
         }
     }
 
     /// The first bit from `from` on that is set.
     pub fn next(&self, from: u64) -> Option<u64> {
-        let words = self.0.as_slice();
         let first = (from / 64) as usize;
         let mut mask = u64::MAX << (from % 64);
-        for (index, word) in words.iter().enumerate().skip(first) {
+        for (index, word) in self.words().iter().enumerate().skip(first) {
             let bits = word.get() & mask;
             if bits != 0 {
                 return Some(index as u64 * 64 + u64::from(bits.trailing_zeros()));
@@ -109,6 +93,13 @@ impl Bitmap {
             mask = u64::MAX;
         }
         None
+    }
+}
+
+impl Drop for Bitmap {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant; nobody has a reference.
+        unsafe { bindings::kho_boot_free(self.0.as_ptr().cast(), 8 * self.1) };
     }
 }
 
@@ -289,20 +280,15 @@ impl Kept {
         Ok(())
     }
 
-    /// For a C function that keeps it in a variable.
-    pub fn into_raw(self) -> *mut c_void {
-        self.0.as_ptr().cast_mut().cast()
-    }
-
-    /// Calls `look` with each range.
+    /// Calls `look` with each range that was kept.
     ///
     /// # Safety
     ///
-    /// `raw` came from [`into_raw`](Self::into_raw), and is used once: when memblock has handed over
-    /// to the allocator, and before there is a second processor.
-    pub unsafe fn release(raw: NonNull<c_void>, mut look: impl FnMut(Unreleased)) {
-        // SAFETY: The caller's promise.
-        let [len, bounds @ ..] = Self(unsafe { raw.cast().as_ref() }).0;
+    /// It is called once: when memblock has handed over to the allocator, and before there is a second
+    /// processor.
+    pub unsafe fn release(mut look: impl FnMut(Unreleased)) {
+        // SAFETY: As in `new`; by the caller's promise nothing is kept any more.
+        let Self([len, bounds @ ..]) = Self(unsafe { &*bindings::kho_boot_kept().cast() });
         for bounds in bounds.chunks_exact(2).take(len.get() as usize) {
             // INVARIANT: By that of `Kept`.
             look(Unreleased(bounds[0].get()..bounds[1].get()));
