@@ -273,12 +273,13 @@ impl Oracle {
             .retain(|it| it.holder.is_some() || !it.is_finished);
     }
 
+    fn incoming_called(&self, name: Name) -> &Incoming {
+        let session = self.incoming.iter().find(|it| it.name == name);
+        session.expect("it is there")
+    }
+
     pub(super) fn show_incoming(&self, name: Name) -> SessionView {
-        let session = self
-            .incoming
-            .iter()
-            .find(|it| it.name == name)
-            .expect("it is there");
+        let session = self.incoming_called(name);
         let state = match session.is_finished {
             true => SessionState::Finished,
             false => SessionState::Retrieved,
@@ -294,8 +295,7 @@ impl Oracle {
     }
 
     pub(super) fn open_incoming(&self, name: Name) -> Vec<(Token, u32)> {
-        let session = self.incoming.iter().find(|it| it.name == name);
-        let files = session.expect("it is there").files.iter();
+        let files = self.incoming_called(name).files.iter();
         let open = files.filter(|it| it.is_open());
         open.map(|it| (it.token, it.memfd.number)).collect()
     }

@@ -103,12 +103,13 @@ impl Oracle {
         }
     }
 
+    fn outgoing_called(&self, name: Name) -> &Outgoing {
+        let session = self.outgoing.iter().find(|it| it.name == name);
+        session.expect("it is there")
+    }
+
     pub(super) fn show_outgoing(&self, name: Name) -> SessionView {
-        let session = self
-            .outgoing
-            .iter()
-            .find(|it| it.name == name)
-            .expect("it is there");
+        let session = self.outgoing_called(name);
         let (state, file_state) = match self.handed_over {
             None => (SessionState::Open, FileState::Preserved),
             Some(_) => (SessionState::HandedOver, FileState::HandedOver),
@@ -124,8 +125,7 @@ impl Oracle {
     }
 
     pub(super) fn open_outgoing(&self, name: Name) -> Vec<(Token, u32)> {
-        let session = self.outgoing.iter().find(|it| it.name == name);
-        let files = session.expect("it is there").files.iter();
+        let files = self.outgoing_called(name).files.iter();
         files.map(|(token, memfd)| (*token, memfd.number)).collect()
     }
 }
