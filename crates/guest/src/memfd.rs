@@ -122,39 +122,31 @@ fn shmem_huge_kib() -> Result<u64, Failure> {
 }
 
 pub(crate) fn fill(file: &File, content: &Content, pages: Pages) -> Result<(), Failure> {
+    let nothing = |_| Ok(());
     match pages {
         Pages::Scattered => {
             // The kernel hands out pages in order: every other one first.
-            fill_each(file, content, PAGE, 0, 2)?;
-            fill_each(file, content, PAGE, 1, 2)
+            fill_each(file, content, PAGE, (0, 2), nothing)?;
+            fill_each(file, content, PAGE, (1, 2), nothing)
         }
-        Pages::Fragmented => fill_fragmented(file, content),
-        _ => fill_each(file, content, PIECE, 0, 1),
+        Pages::Fragmented => {
+            // Another file takes every other page that the kernel hands out.
+            let between = new_memfd(MemfdFlags::empty())?;
+            fill_each(file, content, PAGE, (0, 1), |offset| {
+                between.write_all_at(&[1], offset).tried("write memfd")
+            })
+        }
+        _ => fill_each(file, content, PIECE, (0, 1), nothing),
     }
 }
 
-/// Has another file take every other page that the kernel hands out.
-fn fill_fragmented(file: &File, content: &Content) -> Result<(), Failure> {
-    let between = new_memfd(MemfdFlags::empty())?;
-    let mut page = [0; PAGE as usize];
-    for &(start, length) in &content.ranges {
-        for offset in (start..start + length).step_by(PAGE as usize) {
-            let bytes = &mut page[..(start + length - offset).min(PAGE) as usize];
-            content.read_at(offset, bytes);
-            file.write_all_at(bytes, offset).tried("write memfd")?;
-            between.write_all_at(&[1], offset).tried("write memfd")?;
-        }
-    }
-    Ok(())
-}
-
-/// Writes every `stride`th piece of the ranges, from the piece `first` on.
+/// Writes every `stride`th piece of the ranges, from the piece `first` on, and does something after each.
 fn fill_each(
     file: &File,
     content: &Content,
     piece: u64,
-    first: u64,
-    stride: usize,
+    (first, stride): (u64, usize),
+    after: impl Fn(u64) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut buffer = vec![0; piece as usize];
     for &(start, length) in &content.ranges {
@@ -162,6 +154,7 @@ fn fill_each(
             let bytes = &mut buffer[..(start + length - offset).min(piece) as usize];
             content.read_at(offset, bytes);
             file.write_all_at(bytes, offset).tried("write memfd")?;
+            after(offset)?;
         }
     }
     Ok(())
