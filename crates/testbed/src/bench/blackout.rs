@@ -8,14 +8,10 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use luo_guest::proto::Op;
+use luo_guest::proto::Pages;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    BlackoutFigure, Results, agent,
-    memory::{self, Folio},
-    stand::{STEP_TIMEOUT, Stand},
-};
+use super::{BlackoutFigure, Results, agent, boot};
 use crate::{
     demo::{self, DemoOptions},
     scenario::{Flavor, Lab},
@@ -80,33 +76,16 @@ fn by_the_clock(lab: &Lab, flavor: Flavor) -> Result<Vec<Phase>> {
 
 fn counted(lab: &Lab, flavor: Flavor) -> Result<Vec<Phase>> {
     let mib = u32::try_from(demo::memory_mib(KEYS))?;
-    let mut stand = Stand::start(lab, flavor, "blackout", memory::machine_mib(mib))?;
-    let (slot, spec) = (memory::FILE.to_owned(), memory::spec(Folio::Small, mib));
-    let create = spec.clone();
-    stand.call(Op::MemfdCreate { slot, spec: create })?;
-    stand.open_device()?;
-    let mut phases = Vec::new();
-    let mut add = |name: &str, instructions: u64| {
-        phases.push(Phase {
-            name: name.to_owned(),
-            value: instructions as f64,
-        });
+    let carried = boot::carry(lab, flavor, "blackout", mib, Pages::Small)?;
+    let phases = [
+        ("preserve", carried.create_session + carried.preserve),
+        ("reboot to the next kernel's agent", carried.boot),
+        ("device open", carried.open_device),
+        ("retrieve", carried.retrieve_session + carried.retrieve),
+    ];
+    let phase = |(name, instructions): (&str, u64)| Phase {
+        name: name.to_owned(),
+        value: instructions as f64,
     };
-    let created = stand.create_session(memory::SESSION)?;
-    add("preserve", created + stand.call(memory::preserve())?.1);
-    stand.load_next()?;
-    let left = stand.machine.announced_kexec(STEP_TIMEOUT)?;
-    stand.machine.wait_until_ready(STEP_TIMEOUT)?;
-    let arrived = stand.machine.hello().tsc;
-    let boot = arrived.checked_sub(left);
-    add(
-        "reboot to the next kernel's agent",
-        boot.context("the time-stamp counter goes backwards")?,
-    );
-    add("device open", stand.open_device()?);
-    let session = stand.retrieve_session(memory::SESSION)?;
-    add("retrieve", session + stand.call(memory::retrieve())?.1);
-    let slot = memory::FILE.into();
-    stand.call(Op::MemfdVerify { slot, spec })?;
-    Ok(phases)
+    Ok(phases.map(phase).into())
 }

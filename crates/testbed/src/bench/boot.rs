@@ -3,7 +3,7 @@
 //! How long the next kernel takes to boot with so much memory preserved: from `reboot(2)` until the agent runs.
 
 use anyhow::{Context as _, Result};
-use luo_guest::proto::{Op, Pages};
+use luo_guest::proto::{MemfdSpec, Op, Pages};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -33,6 +33,59 @@ impl Layout {
             Self::Fragmented => "fragmented",
         }
     }
+
+    fn pages(self) -> Pages {
+        match self {
+            Self::Contiguous => Pages::Small,
+            Self::Fragmented => Pages::Fragmented,
+        }
+    }
+}
+
+/// What each step takes that carries a memfd into the next kernel, in guest instructions.
+pub(super) struct Carried {
+    pub(super) create_session: u64,
+    pub(super) preserve: u64,
+    /// From `reboot(2)` until the next kernel's agent runs.
+    pub(super) boot: u64,
+    pub(super) open_device: u64,
+    pub(super) retrieve_session: u64,
+    pub(super) retrieve: u64,
+}
+
+/// Carries a memfd of so many MiB into the next kernel, and looks whether it is whole there.
+pub(super) fn carry(
+    lab: &Lab,
+    flavor: Flavor,
+    about: &str,
+    mib: u32,
+    pages: Pages,
+) -> Result<Carried> {
+    let mut stand = Stand::start(lab, flavor, about, memory::machine_mib(mib))?;
+    let spec = MemfdSpec {
+        pages,
+        ..memory::spec(Folio::Small, mib)
+    };
+    let (slot, create) = (memory::FILE.to_owned(), spec.clone());
+    stand.call(Op::MemfdCreate { slot, spec: create })?;
+    stand.open_device()?;
+    let create_session = stand.create_session(memory::SESSION)?;
+    let preserve = stand.call(memory::preserve())?.1;
+    stand.load_next()?;
+    let left = stand.machine.announced_kexec(STEP_TIMEOUT)?;
+    stand.machine.wait_until_ready(STEP_TIMEOUT)?;
+    let boot = stand.machine.hello().tsc.checked_sub(left);
+    let carried = Carried {
+        create_session,
+        preserve,
+        boot: boot.context("the time-stamp counter goes backwards")?,
+        open_device: stand.open_device()?,
+        retrieve_session: stand.retrieve_session(memory::SESSION)?,
+        retrieve: stand.call(memory::retrieve())?.1,
+    };
+    let slot = memory::FILE.into();
+    stand.call(Op::MemfdVerify { slot, spec })?;
+    Ok(carried)
 }
 
 pub(super) fn measure(
@@ -43,33 +96,14 @@ pub(super) fn measure(
     results: &mut Results,
 ) -> Result<()> {
     let about = format!("boot with {mib} MiB {}", layout.name());
-    let mut stand = Stand::start(lab, flavor, &about, memory::machine_mib(mib))?;
-    let mut spec = memory::spec(Folio::Small, mib);
-    if layout == Layout::Fragmented {
-        spec.pages = Pages::Fragmented;
-    }
-    let (slot, create) = (memory::FILE.to_owned(), spec.clone());
-    stand.call(Op::MemfdCreate { slot, spec: create })?;
-    stand.open_device()?;
-    stand.create_session(memory::SESSION)?;
-    let preserve = stand.call(memory::preserve())?.1;
-    stand.load_next()?;
-    let left = stand.machine.announced_kexec(STEP_TIMEOUT)?;
-    stand.machine.wait_until_ready(STEP_TIMEOUT)?;
-    let total = stand.machine.hello().tsc.checked_sub(left);
-    let total = total.context("the time-stamp counter goes backwards")?;
-    stand.open_device()?;
-    stand.retrieve_session(memory::SESSION)?;
-    let retrieve = stand.call(memory::retrieve())?.1;
-    let slot = memory::FILE.into();
-    stand.call(Op::MemfdVerify { slot, spec })?;
+    let carried = carry(lab, flavor, &about, mib, layout.pages())?;
     results.boots.push(BootFigure {
         layout,
         flavor,
         mib,
-        preserve,
-        total,
-        retrieve,
+        preserve: carried.preserve,
+        total: carried.boot,
+        retrieve: carried.retrieve,
     });
     Ok(())
 }

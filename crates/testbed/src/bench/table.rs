@@ -42,11 +42,8 @@ impl Results {
         ]);
         let keys = sorted(self.figures.iter().map(|it| (it.work, it.count)));
         for (work, count) in keys {
-            let of = |flavor| {
-                let same = |it: &&Figure| (it.flavor, it.work, it.count) == (flavor, work, count);
-                self.figures.iter().find(same)
-            };
-            let (c, rust) = (of(Flavor::C), of(Flavor::Rust));
+            let same = |it: &Figure| (it.work, it.count) == (work, count);
+            let (c, rust) = pair(&self.figures, |it| it.flavor, same);
             let (unit, per_thing) = work.size_unit();
             let size = f64::from(count) * per_thing;
             table.add_row([
@@ -64,25 +61,24 @@ impl Results {
 
     fn freeze_rows(&self) -> Table {
         let mut table = table(&["with", "C", "C, each", "Rust", "Rust, each", "Rust / C"]);
-        let of = |flavor, what, count| {
-            let same = |it: &&FreezeFigure| (it.flavor, it.what, it.count) == (flavor, what, count);
-            self.freezes.iter().find(same)
+        let of = |what, count| {
+            let same = |it: &FreezeFigure| (it.what, it.count) == (what, count);
+            pair(&self.freezes, |it| it.flavor, same)
         };
+        let empty = of(Frozen::Nothing, 0);
         // What all of them cost beyond what it costs with nothing.
-        let each = |it: Option<&FreezeFigure>| {
+        let each = |it: Option<&FreezeFigure>, empty: Option<&FreezeFigure>| {
             let it = it.filter(|it| it.what != Frozen::Nothing)?;
-            let empty = of(it.flavor, Frozen::Nothing, 0)?;
-            Some(it.total.saturating_sub(empty.total) / u64::from(it.count))
+            Some(it.total.saturating_sub(empty?.total) / u64::from(it.count))
         };
         for (what, count) in sorted(self.freezes.iter().map(|it| (it.what, it.count))) {
-            let c = of(Flavor::C, what, count);
-            let rust = of(Flavor::Rust, what, count);
+            let (c, rust) = of(what, count);
             table.add_row([
                 what.of(count),
                 number(c.map(|it| it.total)),
-                number(each(c)),
+                number(each(c, empty.0)),
                 number(rust.map(|it| it.total)),
-                number(each(rust)),
+                number(each(rust, empty.1)),
                 ratio(c.map(|it| it.total), rust.map(|it| it.total)),
             ]);
         }
@@ -100,12 +96,8 @@ impl Results {
             "Rust, retrieve",
         ]);
         for (layout, mib) in sorted(self.boots.iter().map(|it| (it.layout, it.mib))) {
-            let of = |flavor| {
-                let same =
-                    |it: &&BootFigure| (it.flavor, it.layout, it.mib) == (flavor, layout, mib);
-                self.boots.iter().find(same)
-            };
-            let (c, rust) = (of(Flavor::C), of(Flavor::Rust));
+            let same = |it: &BootFigure| (it.layout, it.mib) == (layout, mib);
+            let (c, rust) = pair(&self.boots, |it| it.flavor, same);
             table.add_row([
                 layout.name().to_owned(),
                 grouped(mib.into()),
@@ -121,11 +113,7 @@ impl Results {
 
     fn blackout_rows(&self, unit: Unit) -> Table {
         let mut table = table(&["blackout", "C", "Rust", "Rust / C"]);
-        let of = |flavor| {
-            let same = |it: &&BlackoutFigure| (it.flavor, it.unit) == (flavor, unit);
-            self.blackouts.iter().find(same)
-        };
-        let (c, rust) = (of(Flavor::C), of(Flavor::Rust));
+        let (c, rust) = pair(&self.blackouts, |it| it.flavor, |it| it.unit == unit);
         let number = |value: Option<f64>| match (value, unit) {
             (None, _) => "-".into(),
             (Some(ms), Unit::Milliseconds) => format!("{:.3} s", ms / 1000.0),
@@ -166,12 +154,8 @@ impl Results {
             "looked",
         ]);
         for (folio, mib) in sorted(self.memory.iter().map(|it| (it.folio, it.mib))) {
-            let of = |flavor| {
-                let same =
-                    |it: &&MemoryFigure| (it.flavor, it.folio, it.mib) == (flavor, folio, mib);
-                self.memory.iter().find(same)
-            };
-            let (c, rust) = (of(Flavor::C), of(Flavor::Rust));
+            let same = |it: &MemoryFigure| (it.folio, it.mib) == (folio, mib);
+            let (c, rust) = pair(&self.memory, |it| it.flavor, same);
             let peak = |it: Option<&MemoryFigure>| {
                 it.map_or("-".into(), |it| {
                     format!("{} KiB, {:.2} %", grouped(it.peak_kib), it.peak_percent())
@@ -255,6 +239,20 @@ fn table(header: &[&str]) -> Table {
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(header);
     table
+}
+
+/// C's figure of those that are the same, and Rust's.
+fn pair<T>(
+    figures: &[T],
+    flavor: impl Fn(&T) -> Flavor,
+    is_same: impl Fn(&T) -> bool,
+) -> (Option<&T>, Option<&T>) {
+    let of = |wanted| {
+        figures
+            .iter()
+            .find(|it| flavor(it) == wanted && is_same(it))
+    };
+    (of(Flavor::C), of(Flavor::Rust))
 }
 
 /// Each once.
