@@ -19,7 +19,10 @@ pub const INITRD: &str = "initrd";
 /// off for another processor, by a clock that stands still until the boot has chosen one; if that other processor waits in
 /// `stop_machine()` for the choice, both wait for ever. In an emulator that is busy, that is one boot in a hundred. There the check
 /// that the timer interrupts fails now and then, too, and the kernel panics; under KVM kernels leave that check out by themselves.
-const CMDLINE: &str = "console=ttyS0 panic=-1 kho=on liveupdate=on tsc=nowatchdog no_timer_check";
+///
+/// Upstream's test of KHO, which is compiled in, would preserve memory at every boot.
+const CMDLINE: &str = "console=ttyS0 panic=-1 kho=on liveupdate=on tsc=nowatchdog no_timer_check \
+     initcall_blacklist=kho_test_init";
 
 /// Each byte or word of a string instruction counts as one instruction. Without the features that make the kernel move single
 /// bytes, clearing a page costs 512 or so instead of 4096, which is nearer to what it costs a real processor.
