@@ -4,6 +4,9 @@
 
 pub mod boot;
 pub mod extent;
+pub mod mark;
+pub mod node;
+pub mod scratch;
 
 use crate::{
     error::{Result, code::*},

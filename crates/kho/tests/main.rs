@@ -2,8 +2,10 @@
 
 //! Whatever the previous kernel left: what can be claimed, what is kept, and what the allocator gets.
 
+mod areas;
 mod extents;
 mod hostile;
 mod keys;
 mod machine;
+mod preserve;
 mod scratch;

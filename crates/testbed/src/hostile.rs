@@ -62,7 +62,7 @@ const OF_THE_HOST: [&str; 2] = ["WARNING: kernel/time/", "Call Trace:"];
 /// Lines of the kernel's that go into a report.
 const MOST_LINES: usize = 12;
 /// What LUO and its neighbours call themselves in the kernel's log.
-const OWN_MESSAGES: [&str; 4] = ["luo", "liveupdate", "KHO", "memfd"];
+const OWN_MESSAGES: [&str; 5] = ["luo", "liveupdate", "KHO", "kho", "memfd"];
 
 /// Which cases.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@
 #ifndef _LINUX_KHO_BOOT_H
 #define _LINUX_KHO_BOOT_H
 
+#include <linux/kexec_handover.h>
 #include <linux/mmzone.h>
 #include <linux/types.h>
 
@@ -51,15 +52,36 @@ u64 kho_boot_find_mark(u64 start, u64 end);
 void kho_boot_release(u64 start, u64 end);
 u64 *kho_boot_kept(void);
 
-/* In C, for C. */
-bool kho_is_memory(phys_addr_t phys, u64 size);
+/* Where scratch memory is looked for: here, or on a node. */
+enum kho_boot_place {
+	KHO_BOOT_LOW = -2,
+	KHO_BOOT_ANY = -1,
+};
+
+extern struct kho_scratch *kho_areas;
+extern unsigned int kho_nr_areas;
+
+extern struct kho_scratch *kho_memory;
+extern unsigned int kho_nr_memory;
+
+int kho_boot_remember_memory(void);
+int kho_boot_new_areas(void);
+int kho_boot_new_area(int place, u64 size, u64 align);
+void kho_boot_drop_areas(void);
+u64 kho_boot_allocated(int place);
+int kho_boot_next_node(int node);
+void *kho_boot_map(u64 phys, size_t size);
+void kho_boot_unmap(void *mapped, size_t size);
+int kho_boot_adopt_area(u64 phys, u64 size);
+int kho_boot_adopt(u64 areas, unsigned int nr);
+bool kho_boot_use_adopted(void);
+void kho_lend_areas(void);
+void kho_give_up_areas(void);
+bool kho_boot_is_kdump(void);
+const char *kho_release(void);
 
 /* In Rust, for C. */
-int kho_rust_restore(phys_addr_t root);
-void kho_rust_release(void);
-void kho_rust_extend_scratch(phys_addr_t root);
-
-#ifdef CONFIG_KEXEC_HANDOVER
+#ifdef CONFIG_KEXEC_HANDOVER_RUST
 void kho_memory_release(void);
 #else
 static inline void kho_memory_release(void) { }

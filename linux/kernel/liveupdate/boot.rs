@@ -5,8 +5,8 @@
 use crate::{device::LiveupdateDevice, reboot::Remains, Luo};
 use core::ffi::CStr;
 use kernel::{
-    bindings, debugfs,
-    ffi::{c_char, c_int},
+    bindings, debugfs, early_param,
+    ffi::c_int,
     fmt,
     fs::handle::Device,
     initcall, kho,
@@ -25,45 +25,12 @@ pub(crate) fn is_enabled() -> bool {
     ENABLED.load(Relaxed)
 }
 
-/// An entry of the table of early parameters: `struct obs_kernel_param`.
-#[repr(C)]
-struct Parameter {
-    name: *const c_char,
-    set: unsafe extern "C" fn(*mut c_char) -> c_int,
-    early: c_int,
-}
-
-// SAFETY: The entry is read-only, and so is the name that it points to.
-unsafe impl Sync for Parameter {}
-
-// The boot code finds the entries of this section one after the other, and reads them before it
-// frees them.
-#[link_section = ".init.setup"]
-#[used(compiler)]
-static PARAMETER: Parameter = Parameter {
-    name: c"liveupdate".as_ptr().cast(),
-    set: set_enabled,
-    early: 1,
-};
+early_param!("liveupdate", set_enabled);
 
 /// Parses the value of `liveupdate=`.
-///
-/// # Safety
-///
-/// `value` must be null or a string that ends in NUL.
-unsafe extern "C" fn set_enabled(value: *mut c_char) -> c_int {
-    if value.is_null() {
-        return EINVAL.to_errno();
-    }
-    // SAFETY: The caller's promise.
-    let value = unsafe { CStr::from_ptr(value.cast_const().cast()) };
-    match kstrtobool(value) {
-        Ok(enabled) => {
-            ENABLED.store(enabled, Relaxed);
-            0
-        }
-        Err(err) => err.to_errno(),
-    }
+fn set_enabled(value: &CStr) -> Result {
+    ENABLED.store(kstrtobool(value)?, Relaxed);
+    Ok(())
 }
 
 initcall!("early", luo_rust_early_init);

@@ -5,15 +5,19 @@
  * All of it is called at boot only, by text that is in no section for that.
  */
 
+#include <linux/crash_dump.h>
 #include <linux/init.h>
-#include <linux/io.h>
-#include <linux/ioport.h>
 #include <linux/kho_boot.h>
+#include <linux/kmemleak.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
+#include <linux/utsname.h>
+
+#include <asm/early_ioremap.h>
 
 #include "../../mm/internal.h"
 #if __has_include("../../mm/mm_init.h")
+#define KHO_BOOT_HAS_MM_INIT
 #include "../../mm/mm_init.h"
 #include "../../mm/page_alloc.h"
 #endif
@@ -161,9 +165,172 @@ u64 *__ref kho_boot_kept(void)
 	return kho_kept_ranges;
 }
 
-/* Whether a range that the previous kernel names can be looked at, whatever is in it. */
-bool kho_is_memory(phys_addr_t phys, u64 size)
+/* Scratch memory: the array is handed over, too. */
+struct kho_scratch *kho_areas;
+unsigned int kho_nr_areas;
+
+static unsigned int kho_boot_max_areas(void)
 {
-	return size && phys + size - 1 >= phys &&
-	       region_intersects(phys, size, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) == REGION_INTERSECTS;
+	return nodes_weight(node_states[N_MEMORY]) + 2;
+}
+
+int __ref kho_boot_new_areas(void)
+{
+	kho_areas = memblock_alloc(kho_boot_max_areas() * sizeof(*kho_areas), PAGE_SIZE);
+
+	return kho_areas ? 0 : -ENOMEM;
+}
+
+int __ref kho_boot_new_area(int place, u64 size, u64 align)
+{
+	phys_addr_t phys;
+
+	if (kho_nr_areas == kho_boot_max_areas())
+		return -ENOSPC;
+	if (place == KHO_BOOT_LOW)
+		phys = memblock_phys_alloc_range(size, align, 0, ARCH_LOW_ADDRESS_LIMIT);
+	else if (place == KHO_BOOT_ANY)
+		phys = memblock_phys_alloc(size, align);
+	else
+		phys = memblock_alloc_range_nid(size, align, 0, MEMBLOCK_ALLOC_ACCESSIBLE, place, true);
+	if (!phys)
+		return -ENOMEM;
+	kho_areas[kho_nr_areas++] = (struct kho_scratch){ .addr = phys, .size = size };
+
+	return 0;
+}
+
+void __ref kho_boot_drop_areas(void)
+{
+	while (kho_nr_areas) {
+		kho_nr_areas--;
+		memblock_phys_free(kho_areas[kho_nr_areas].addr, kho_areas[kho_nr_areas].size);
+	}
+	memblock_free(kho_areas, kho_boot_max_areas() * sizeof(*kho_areas));
+	kho_areas = NULL;
+}
+
+/* What is allocated of a place, without huge pages: the next kernel takes those from elsewhere. */
+u64 __ref kho_boot_allocated(int place)
+{
+	phys_addr_t limit = place == KHO_BOOT_LOW ? ARCH_LOW_ADDRESS_LIMIT : MEMBLOCK_ALLOC_ANYWHERE;
+	int node = place < 0 ? NUMA_NO_NODE : place;
+	u64 size = memblock_reserved_kern_size(limit, node);
+
+#ifdef KHO_BOOT_HAS_MM_INIT
+	size -= memblock_reserved_hugetlb_size(limit, node);
+#endif
+
+	return size;
+}
+
+int kho_boot_next_node(int node)
+{
+	int next = next_node(node, node_states[N_MEMORY]);
+
+	return next < MAX_NUMNODES ? next : -1;
+}
+
+void *__ref kho_boot_map(u64 phys, size_t size)
+{
+	return early_memremap(phys, size);
+}
+
+void __ref kho_boot_unmap(void *mapped, size_t size)
+{
+	early_memunmap(mapped, size);
+}
+
+/* The memory that this kernel booted with, and so will the next one; neighbours are one. */
+struct kho_scratch *kho_memory;
+unsigned int kho_nr_memory;
+
+int __ref kho_boot_remember_memory(void)
+{
+	struct memblock_region *region;
+
+	kho_memory = memblock_alloc(memblock.memory.cnt * sizeof(*kho_memory), SMP_CACHE_BYTES);
+	if (!kho_memory)
+		return -ENOMEM;
+	for_each_mem_region(region) {
+		struct kho_scratch *last = kho_nr_memory ? &kho_memory[kho_nr_memory - 1] : NULL;
+
+		if (last && last->addr + last->size == region->base)
+			last->size += region->size;
+		else if (kho_nr_memory < memblock.memory.cnt)
+			kho_memory[kho_nr_memory++] = (struct kho_scratch){
+				.addr = region->base,
+				.size = region->size,
+			};
+	}
+
+	return 0;
+}
+
+static u64 kho_adopted __initdata;
+static unsigned int kho_nr_adopted __initdata;
+
+int __ref kho_boot_adopt_area(u64 phys, u64 size)
+{
+	return memblock_add(phys, size) ?: memblock_mark_kho_scratch(phys, size);
+}
+
+int __ref kho_boot_adopt(u64 areas, unsigned int nr)
+{
+	int err = memblock_reserve(areas, nr * sizeof(*kho_areas));
+
+	if (err)
+		return err;
+	/* Nothing that is preserved may be overwritten, and what that is is not known yet. */
+	memblock_set_kho_scratch_only();
+	kho_adopted = areas;
+	kho_nr_adopted = nr;
+
+	return 0;
+}
+
+bool __ref kho_boot_use_adopted(void)
+{
+	if (!kho_nr_adopted)
+		return false;
+	kho_areas = phys_to_virt(kho_adopted);
+	kho_nr_areas = kho_nr_adopted;
+
+	return true;
+}
+
+/* Scratch memory is for what can be moved when it is needed. */
+void __ref kho_lend_areas(void)
+{
+	unsigned int i;
+	u64 pfn;
+
+	for (i = 0; i < kho_nr_areas; i++) {
+		struct kho_scratch *area = &kho_areas[i];
+
+		/* With debug_pagealloc free pages are not mapped, and kmemleak would look at them. */
+		kmemleak_ignore_phys(area->addr);
+		for (pfn = PHYS_PFN(area->addr); pfn < PHYS_PFN(area->addr + area->size);
+		     pfn += pageblock_nr_pages)
+			init_cma_reserved_pageblock(pfn_to_page(pfn));
+	}
+}
+
+void __ref kho_give_up_areas(void)
+{
+	while (kho_nr_areas) {
+		void *start = phys_to_virt(kho_areas[--kho_nr_areas].addr);
+
+		free_reserved_area(start, start + kho_areas[kho_nr_areas].size, -1, NULL);
+	}
+}
+
+bool kho_boot_is_kdump(void)
+{
+	return is_kdump_kernel();
+}
+
+const char *kho_release(void)
+{
+	return init_uts_ns.name.release;
 }

@@ -18,7 +18,7 @@ const SUBTREE: &CStr = c"LUO";
 
 /// The root that the previous kernel left, if there was one.
 ///
-/// The page is kept: KHO shows it in debugfs for as long as this kernel runs.
+/// The page is kept: KHO shows a copy of it in debugfs, which it makes later in the boot.
 pub(crate) struct Remains(Option<Restored<RootSer>>);
 
 impl Remains {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What the live update abstractions need of C macros, inline functions and C-only layouts. */
 
-#ifdef CONFIG_LIVEUPDATE
+#ifdef CONFIG_LIVEUPDATE_RUST
 
 #include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/kexec.h>
 #include <linux/kexec_handover.h>
+#include <linux/libfdt.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -25,6 +26,17 @@ __rust_helper void rust_helper_kho_folio_free(void *mem)
 __rust_helper phys_addr_t rust_helper_kho_virt_to_phys(void *mem)
 {
 	return virt_to_phys(mem);
+}
+
+__rust_helper void *rust_helper_kho_phys_to_virt(phys_addr_t phys)
+{
+	return phys_to_virt(phys);
+}
+
+__rust_helper int rust_helper_fdt_setprop(void *fdt, int node, const char *name,
+					  const void *value, int len)
+{
+	return fdt_setprop(fdt, node, name, value, len);
 }
 
 __rust_helper loff_t rust_helper_liveupdate_file_size(struct file *file)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What the abstractions of folios and shared memory need of macros, inline functions and the memory manager's own header. */
 
-#ifdef CONFIG_LIVEUPDATE_MEMFD
+#if defined(CONFIG_LIVEUPDATE_RUST) && defined(CONFIG_LIVEUPDATE_MEMFD)
 
 #include <linux/backing-dev.h>
 #include <linux/file.h>
@@ -9,7 +9,7 @@
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/jiffies.h>
-#include <linux/kexec_handover.h>
+#include <linux/kho_pages.h>
 #include <linux/memcontrol.h>
 #include <linux/memfd.h>
 #include <linux/pagemap.h>

@@ -21,3 +21,48 @@ macro_rules! initcall {
         ));
     };
 }
+
+/// An entry of the table of early parameters: `struct obs_kernel_param`.
+#[doc(hidden)]
+#[repr(C)]
+pub struct Parameter {
+    /// Its name.
+    pub name: *const crate::ffi::c_char,
+    /// Called with its value, or null.
+    pub set: unsafe extern "C" fn(*mut crate::ffi::c_char) -> crate::ffi::c_int,
+    /// Not 0: it is parsed early.
+    pub early: crate::ffi::c_int,
+}
+
+// SAFETY: The entry is read-only, and so is the name that it points to.
+unsafe impl Sync for Parameter {}
+
+/// Has the kernel call a function with the value of an early parameter: `fn(&CStr) -> Result`.
+#[macro_export]
+macro_rules! early_param {
+    ($name:literal, $function:path) => {
+        const _: () = {
+            unsafe extern "C" fn set(value: *mut $crate::ffi::c_char) -> $crate::ffi::c_int {
+                if value.is_null() {
+                    return $crate::error::code::EINVAL.to_errno();
+                }
+                // SAFETY: It is the value, which ends in NUL.
+                let value = unsafe { $crate::ffi::CStr::from_ptr(value.cast_const().cast()) };
+                match $function(value) {
+                    Ok(()) => 0,
+                    Err(err) => err.to_errno(),
+                }
+            }
+
+            // The boot code finds the entries of this section one after the other, and reads them
+            // before it frees them.
+            #[link_section = ".init.setup"]
+            #[used(compiler)]
+            static PARAMETER: $crate::initcall::Parameter = $crate::initcall::Parameter {
+                name: concat!($name, "\0").as_ptr().cast(),
+                set,
+                early: 1,
+            };
+        };
+    };
+}

@@ -9,9 +9,14 @@
 //!
 //! C header: [`include/linux/kexec_handover.h`](srctree/include/linux/kexec_handover.h)
 
-#[cfg(CONFIG_KEXEC_HANDOVER_RUST)]
 pub mod boot;
 pub mod extent;
+pub mod fdt;
+pub mod mark;
+pub mod node;
+pub mod scratch;
+pub mod show;
+pub mod vm;
 
 use crate::{
     bindings,
@@ -77,6 +82,26 @@ impl<T: FromBytes> Preserved<T> {
     pub fn phys(&self) -> PhysAddr {
         // SAFETY: By the type invariant the pointer is to a page of the linear mapping.
         PhysAddr(unsafe { bindings::kho_virt_to_phys(self.0.as_ptr().cast()) })
+    }
+}
+
+impl<T: FromBytes> Preserved<T> {
+    /// Leaves the page preserved.
+    pub fn into_phys(self) -> PhysAddr {
+        core::mem::ManuallyDrop::new(self).phys()
+    }
+
+    /// The page at an address.
+    ///
+    /// # Safety
+    ///
+    /// The address has to come from [`into_phys`](Self::into_phys) of a page of a `T`, and nobody else has it.
+    pub unsafe fn from_phys(address: PhysAddr) -> Self {
+        // SAFETY: By the caller's promise it is a page of the linear mapping.
+        let page = unsafe { bindings::kho_phys_to_virt(address.0) };
+        // INVARIANT: The caller's promise.
+        // SAFETY: Pages of the linear mapping are not at address 0.
+        Self(unsafe { NonNull::new_unchecked(page.cast()) })
     }
 }
 
@@ -184,4 +209,36 @@ pub fn retrieve_subtree(name: &CStr) -> Result<(PhysAddr, usize)> {
     // SAFETY: The name ends in NUL, and both out-pointers are valid for the call.
     to_result(unsafe { bindings::kho_retrieve_subtree(name.as_char_ptr(), &mut addr, &mut size) })?;
     Ok((PhysAddr(addr), size))
+}
+
+/// A page that stays as it is for as long as the kernel runs, seen as a `T`.
+///
+/// # Safety
+///
+/// There has to be such a page, as large as a `T` and aligned for it.
+pub unsafe fn page_at<T: FromBytes>(address: PhysAddr) -> &'static T {
+    const { assert!(size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= PAGE_SIZE) };
+    // SAFETY: The caller's promise, and any bytes are a valid `T`.
+    unsafe { &*bindings::kho_phys_to_virt(address.0).cast() }
+}
+
+/// Whether a range of addresses is memory, whosever it is.
+pub fn is_memory(address: PhysAddr, size: u64) -> bool {
+    // SAFETY: It looks it up.
+    unsafe { bindings::kho_is_memory(address.0, size) }
+}
+
+/// A copy of what is in some memory now, whosever it is.
+///
+/// # Errors
+///
+/// `EINVAL`: that is no memory. `ENOMEM`.
+pub fn copy_of(address: PhysAddr, size: usize) -> Result<KVVec<u8>> {
+    if !is_memory(address, size as u64) {
+        return Err(EINVAL);
+    }
+    let mut copy = KVVec::from_elem(0, size, GFP_KERNEL)?;
+    // SAFETY: The copy has this size, and the rest is memory.
+    unsafe { bindings::kho_copy_memory(copy.as_mut_ptr().cast(), address.0, size) };
+    Ok(copy)
 }

@@ -2,7 +2,9 @@
 
 //! The memory of a machine that boots: what is where, what the previous kernel wrote, and who gets it.
 
+use crate::kho::extent::Extent;
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard},
@@ -30,6 +32,12 @@ struct State {
     reserved: Vec<Range<u64>>,
     freed: Vec<Range<u64>>,
     reservations_left: Option<usize>,
+    folios: Vec<Extent>,
+    managed: u64,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Ram>>> = const { RefCell::new(None) };
 }
 
 /// The memory of a machine.
@@ -54,6 +62,36 @@ impl Ram {
             tables,
             state,
         })
+    }
+
+    /// Makes this the memory of the machine that the thread runs on.
+    pub fn enter(self: &Arc<Self>) {
+        CURRENT.set(Some(self.clone()));
+    }
+
+    pub(crate) fn current() -> Arc<Self> {
+        let current = CURRENT.with_borrow(Clone::clone);
+        current.expect("the thread runs on a machine")
+    }
+
+    /// The folios that were claimed.
+    #[must_use]
+    pub fn folios(&self) -> Vec<Extent> {
+        self.state().folios.clone()
+    }
+
+    /// The number of pages that came to the allocator by claims.
+    #[must_use]
+    pub fn managed(&self) -> u64 {
+        self.state().managed
+    }
+
+    pub(crate) fn use_folio(&self, folio: Extent) {
+        self.state().folios.push(folio);
+    }
+
+    pub(crate) fn account(&self, nr_pages: u64) {
+        self.state().managed += nr_pages;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

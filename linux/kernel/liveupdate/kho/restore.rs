@@ -5,9 +5,11 @@
 use crate::walk::{walk, Visitor};
 use core::ops::Range;
 use kernel::{
+    fmt,
     kho::{
         boot::{Area, Kept, Memory, Unreleased, Usage, BLOCK_ORDER, MAX_KEPT},
         extent::Extent,
+        mark::{mark, CLAIMABLE, LOST},
         PhysAddr,
     },
     prelude::*,
@@ -19,17 +21,6 @@ const MAX_RUNS: usize = MAX_KEPT / 2;
 
 /// Blocks in the largest group (binary logarithm): all memory there can be.
 const MAX_GROUP: u32 = 40;
-
-/// The upper half of the mark of an extent that can be claimed: "KHOP".
-const CLAIMABLE: u64 = 0x4b48_4f50;
-
-/// The upper half of the mark of an extent that nobody gets: "KHOX".
-const LOST: u64 = 0x4b48_4f58;
-
-/// The mark of the first page of an extent.
-fn mark(kind: u64, order: u8) -> u64 {
-    kind << 32 | u64::from(order)
-}
 
 /// The order that a mark tells.
 fn order(mark: u64) -> u8 {
@@ -59,6 +50,49 @@ pub struct Tally {
     pub runs: u64,
     /// Pages that could not be kept: what was preserved in them is lost.
     pub unkept: u64,
+}
+
+impl Tally {
+    /// What is lost, and why: the number of it is zero if nothing is.
+    fn losses(&self) -> [(u64, &'static str); 5] {
+        [
+            (
+                self.absent,
+                "extents are not in the memory that this kernel booted with",
+            ),
+            (self.scratch, "extents lie where this kernel allocates"),
+            (self.crossing, "extents reach beyond free memory"),
+            (self.broken, "entries of the tree stand for nothing"),
+            (self.unkept, "pages cannot be kept for lack of memory"),
+        ]
+    }
+
+    /// Says in the kernel's log what became of the extents.
+    pub fn report(&self) {
+        pr_info!(
+            "{} pages preserved in {} extents; {} pages kept in {} ranges\n",
+            self.pages,
+            self.extents,
+            self.kept,
+            self.runs
+        );
+        for (number, what) in self.losses().iter().filter(|it| it.0 > 0) {
+            pr_err!("{} {}: what was there is lost\n", number, what);
+        }
+        if self.used > 0 {
+            pr_info!("{} extents are in use already\n", self.used);
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} extents", self.extents)?;
+        writeln!(f, "{} pages", self.pages)?;
+        writeln!(f, "{} pages kept while the kernel booted", self.kept)?;
+        let mut losses = self.losses().into_iter();
+        losses.try_for_each(|(number, what)| writeln!(f, "{number} {what}"))
+    }
 }
 
 struct Marker<'a> {

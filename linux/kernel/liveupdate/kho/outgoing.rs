@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What this kernel leaves to the next one: extents, and a device tree that says what they are.
+
+use crate::{
+    areas::{cover, overlap},
+    extents::{pages, Extents},
+    show::Shown,
+};
+use core::ops::Range;
+use kernel::{
+    ffi::CStr,
+    kho::{
+        extent::Extent,
+        fdt::{FdtMut, Page},
+        scratch, Preserved,
+    },
+    new_mutex,
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::{Mutex, SetOnce},
+    warn_on,
+};
+
+/// What tells the format.
+pub(crate) const COMPATIBLE: &[u8] = b"kho-v4\0";
+/// The property with the address of the tree of extents.
+pub(crate) const MEMORY_MAP: &CStr = c"preserved-memory-map";
+/// The properties of a blob.
+pub(crate) const BLOB: &CStr = c"preserved-data";
+pub(crate) const BLOB_SIZE: &CStr = c"blob-size";
+
+/// Set once, when the kernel has memory to give.
+static OUTGOING: SetOnce<Pin<KBox<Outgoing>>> = SetOnce::new();
+
+type Root = FdtMut<Preserved<Page>>;
+
+#[pin_data]
+struct Outgoing {
+    #[pin]
+    extents: Mutex<Extents>,
+    #[pin]
+    root: Mutex<Option<(Root, Shown)>>,
+}
+
+fn outgoing() -> Result<&'static Outgoing> {
+    OUTGOING.as_ref().map(|it| &**it).ok_or(EINVAL)
+}
+
+/// Makes room for what this kernel leaves. May sleep.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn init() -> Result {
+    let extents = Extents::new()?;
+    let tree = extents.tree().phys().to_ne_bytes();
+    let init = pin_init!(Outgoing {
+        extents <- new_mutex!(extents, "kho_extents"),
+        root <- new_mutex!(None, "kho_root"),
+    });
+    OUTGOING.populate(KBox::pin_init(init, GFP_KERNEL)?);
+    let root = FdtMut::new(
+        Preserved::new()?,
+        &[(c"compatible", COMPATIBLE), (MEMORY_MAP, &tree)],
+    )?;
+    let shown = Shown::new(root.page());
+    *outgoing()?.root.lock() = Some((root, shown));
+    Ok(())
+}
+
+/// Where the next kernel finds the device tree.
+pub(crate) fn root_phys() -> Result<u64> {
+    let guard = outgoing()?.root.lock();
+    let (root, _) = guard.as_ref().ok_or(EINVAL)?;
+    Ok(root.page().phys().0)
+}
+
+/// Checks that the next kernel leaves an extent alone.
+#[inline]
+fn check(extent: Extent) -> Result {
+    let pfns = pages(extent);
+    let bytes = pfns.start << PAGE_SHIFT..pfns.end << PAGE_SHIFT;
+    if cover(scratch::memory(), &bytes) && !overlap(scratch::areas(), &bytes) {
+        return Ok(());
+    }
+    refuse(&bytes)
+}
+
+#[cold]
+fn refuse(bytes: &Range<u64>) -> Result {
+    let (why, err) = match overlap(scratch::areas(), bytes) {
+        true => ("it is scratch memory", EINVAL),
+        false => ("the next kernel does not boot with it", ENXIO),
+    };
+    pr_err!(
+        "memory at {:#x} cannot be preserved: {}\n",
+        bytes.start,
+        why
+    );
+    Err(err)
+}
+
+/// Preserves extents, each of them for one owner, who keeps it in place. May sleep.
+///
+/// # Errors
+///
+/// `EINVAL`: the next kernel allocates there. `ENXIO`: it does not have that memory when it boots. `EEXIST`: somebody
+/// preserves it already. `ENOMEM`. None is preserved.
+pub(crate) fn preserve(extents: impl Iterator<Item = Extent> + Clone) -> Result {
+    extents.clone().try_for_each(check)?;
+    let preserved = outgoing()?.extents.lock().insert(extents.clone());
+    if preserved == Err(EEXIST) {
+        let first = extents.map(Extent::pfn).next();
+        pr_err!(
+            "some of what begins at page {:#x?} is preserved already\n",
+            first
+        );
+    }
+    preserved
+}
+
+/// Undoes [`preserve`]. May sleep.
+pub(crate) fn unpreserve(extents: impl Iterator<Item = Extent> + Clone) {
+    let first = extents.clone().map(Extent::pfn).next();
+    let missing = outgoing().map_or(0, |it| it.extents.lock().remove(extents));
+    if missing > 0 {
+        warn_on!(true);
+        pr_err!(
+            "{} extents from page {:#x?} on were not preserved\n",
+            missing,
+            first
+        );
+    }
+}
+
+/// Publishes a blob of preserved memory under a name. May sleep.
+///
+/// # Errors
+///
+/// `EEXIST`: the name is taken. `ENOMEM`: there is no room in the device tree.
+///
+/// # Safety
+///
+/// The memory has to be there until it is [removed](remove).
+pub(crate) unsafe fn add(name: &CStr, blob: *mut u8, phys: u64, size: usize) -> Result {
+    let mut guard = outgoing()?.root.lock();
+    let (root, shown) = (*guard).as_mut().ok_or(EINVAL)?;
+    let (address, size_bytes) = (phys.to_ne_bytes(), (size as u64).to_ne_bytes());
+    root.add(name, &[(BLOB, &address), (BLOB_SIZE, &size_bytes)])?;
+    // SAFETY: The caller's promise.
+    unsafe { shown.add(name, blob, size) };
+    Ok(())
+}
+
+/// Withdraws a blob. May sleep.
+pub(crate) fn remove(blob: *mut u8, phys: u64) {
+    let removed = outgoing().and_then(|it| {
+        let mut guard = it.root.lock();
+        let (root, shown) = (*guard).as_mut().ok_or(EINVAL)?;
+        shown.remove(blob);
+        root.remove(BLOB, phys)
+    });
+    if let Err(err) = removed {
+        pr_err!("no blob is published at {:#x}: {:?}\n", phys, err);
+    }
+}
