@@ -6,6 +6,7 @@ mod accel;
 mod agent;
 mod config;
 mod console;
+mod debugged;
 pub mod gdb;
 mod leave;
 pub mod qmp;
@@ -35,6 +36,7 @@ pub use accel::{Accelerator, best as best_accelerator};
 pub use agent::Timed;
 pub use config::{Clock, INITRD, Kernel, MachineConfig};
 pub use console::{Console, Line};
+pub use debugged::STOP_NS;
 pub use leave::Left;
 
 use crate::watch;
@@ -51,7 +53,7 @@ pub struct Machine {
     ports: Vec<(u16, u16)>,
     hello: Hello,
     /// Sockets and the payload disk.
-    _files: TempDir,
+    files: TempDir,
 }
 
 /// What was waited for has not come in time.
@@ -79,7 +81,8 @@ impl Machine {
     }
 
     fn boot_once(config: &MachineConfig) -> Result<Self> {
-        let mut machine = Self::start(Prepared::new(config, &[])?, &config.log)?;
+        let prepared = Prepared::new(config, &[])?.debugged(config.debugged);
+        let mut machine = Self::start(prepared, &config.log)?;
         machine.hello = machine.await_ready(config.boot_timeout())?.value;
         Ok(machine)
     }
@@ -109,7 +112,7 @@ impl Machine {
             agent,
             ports,
             hello: agent::nobody(),
-            _files: files,
+            files,
         })
     }
 

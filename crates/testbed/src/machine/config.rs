@@ -66,6 +66,8 @@ pub struct MachineConfig {
     pub processors: u32,
     /// How time passes.
     pub clock: Clock,
+    /// Whether it can be stopped at instructions.
+    pub debugged: bool,
     /// The guest's TCP ports that the host wants to reach.
     pub forwards: Vec<u16>,
     /// Where the console is kept.
@@ -87,6 +89,7 @@ impl MachineConfig {
             memory_mib: 2048,
             processors: 2,
             clock: Clock::Real,
+            debugged: false,
             forwards: Vec::new(),
             log,
             held_back_kib: 0,

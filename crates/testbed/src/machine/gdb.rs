@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! QEMU's debugger interface: stops a machine at an instruction, writes its physical memory.
+//! QEMU's debugger interface: stops a machine at instructions, says when it gets there, writes its memory.
 
 use std::{
     io::{BufReader, Read as _, Write as _},
@@ -18,6 +18,17 @@ const MOST_BYTES: usize = 1024;
 
 /// `jmp .`
 const JUMP_TO_ITSELF: [u8; 2] = [0xeb, 0xfe];
+/// `rdtsc`
+const READ_COUNTER: [u8; 2] = [0x0f, 0x31];
+
+/// The registers that are read: the first ones of QEMU's packet.
+const REGISTERS: usize = 17;
+/// Places of registers in that packet.
+const RAX: usize = 0;
+const RDX: usize = 3;
+const RDI: usize = 5;
+const RSP: usize = 7;
+const RIP: usize = 16;
 
 /// A connection to the debugger interface. While it is made the machine stops.
 #[derive(Debug)]
@@ -31,6 +42,19 @@ pub struct Held {
     address: u64,
     /// As hexadecimal digits.
     instruction: String,
+}
+
+/// What a machine is about to do when it gets to a breakpoint; it is in 64-bit mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// The instruction with the breakpoint.
+    pub address: u64,
+    /// The time-stamp counter.
+    pub tsc: u64,
+    /// At a function's first instruction, its first argument.
+    pub argument: u64,
+    /// There, where the caller's address lies.
+    pub stack: u64,
 }
 
 impl Gdb {
@@ -57,6 +81,85 @@ impl Gdb {
         self.command(&format!("Z1,{address:x},1"))
     }
 
+    /// Takes a breakpoint away.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn unbreak(&mut self, address: u64) -> Result<()> {
+        self.command(&format!("z1,{address:x},1"))
+    }
+
+    /// Lets the machine run, to its next breakpoint if there is one.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn go(&mut self) -> Result<()> {
+        self.send("c")
+    }
+
+    /// Waits until a machine that was let run gets to a breakpoint.
+    ///
+    /// # Errors
+    /// When it does not get there in time.
+    pub fn stop(&mut self, timeout: Duration) -> Result<Stop> {
+        self.stream.get_ref().set_read_timeout(Some(timeout))?;
+        let stopped = self
+            .receive()
+            .context("the machine gets to no breakpoint")?;
+        ensure!(stopped.starts_with('T'), "not a stop: {stopped}");
+        let registers = self.registers()?;
+        Ok(Stop {
+            address: registers[RIP],
+            tsc: self.counter(&registers)?,
+            argument: registers[RDI],
+            stack: registers[RSP],
+        })
+    }
+
+    /// Goes past the instruction at which the machine has stopped, which it would stop at again.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn step(&mut self) -> Result<()> {
+        self.send("s")?;
+        let stopped = self.receive()?;
+        ensure!(stopped.starts_with('T'), "not a step: {stopped}");
+        Ok(())
+    }
+
+    /// Eight bytes at a virtual address.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn word(&mut self, address: u64) -> Result<u64> {
+        let digits = self.ask(&format!("m{address:x},8"))?;
+        word(&digits, 0).with_context(|| format!("cannot read {address:#x}: {digits}"))
+    }
+
+    /// The time-stamp counter, which is no register of QEMU's: so the machine reads it, by an instruction that is there for
+    /// the time of one step.
+    fn counter(&mut self, registers: &[u64; REGISTERS]) -> Result<u64> {
+        let rip = registers[RIP];
+        let instruction = self.ask(&format!("m{rip:x},{:x}", READ_COUNTER.len()))?;
+        self.command(&write_command(rip, &READ_COUNTER))?;
+        self.step()?;
+        let after = self.registers()?;
+        let length = READ_COUNTER.len();
+        self.command(&format!("M{rip:x},{length:x}:{instruction}"))?;
+        let all = registers.map(|value| hexadecimal(&value.to_le_bytes()));
+        self.command(&format!("G{}", all.concat()))?;
+        Ok(after[RDX] << 32 | after[RAX])
+    }
+
+    fn registers(&mut self) -> Result<[u64; REGISTERS]> {
+        let digits = self.ask("g")?;
+        let mut registers = [0; REGISTERS];
+        for (place, register) in registers.iter_mut().enumerate() {
+            *register = word(&digits, place).context("QEMU gives too few registers")?;
+        }
+        Ok(registers)
+    }
+
     /// Lets the machine run to the instruction with a breakpoint, and holds it there by a jump of the instruction to
     /// itself: stopped by a breakpoint, a machine cannot be saved. [`release`](Self::release) takes the jump away again.
     ///
@@ -68,18 +171,17 @@ impl Gdb {
         start: impl FnOnce() -> Result<()>,
         timeout: Duration,
     ) -> Result<Held> {
-        self.send("c")?;
+        self.go()?;
         start()?;
         self.stream.get_ref().set_read_timeout(Some(timeout))?;
         let stopped = self
             .receive()
             .with_context(|| format!("the machine does not get to {address:#x}"))?;
         ensure!(stopped.starts_with('T'), "not a stop: {stopped}");
-        self.command(&format!("z1,{address:x},1"))?;
-        self.send(&format!("m{address:x},{:x}", JUMP_TO_ITSELF.len()))?;
-        let instruction = self.receive()?;
+        self.unbreak(address)?;
+        let instruction = self.ask(&format!("m{address:x},{:x}", JUMP_TO_ITSELF.len()))?;
         self.command(&write_command(address, &JUMP_TO_ITSELF))?;
-        self.send("c")?;
+        self.go()?;
         Ok(Held {
             address,
             instruction,
@@ -129,6 +231,11 @@ impl Gdb {
         }
     }
 
+    fn ask(&mut self, question: &str) -> Result<String> {
+        self.send(question)?;
+        self.receive()
+    }
+
     fn send(&mut self, command: &str) -> Result<()> {
         let packet = format!("${command}#{:02x}", checksum(command.as_bytes()));
         let written = self.stream.get_mut().write_all(packet.as_bytes());
@@ -162,8 +269,17 @@ impl Gdb {
 }
 
 fn write_command(at: u64, bytes: &[u8]) -> String {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("M{at:x},{:x}:{digits}", bytes.len())
+    format!("M{at:x},{:x}:{}", bytes.len(), hexadecimal(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Of words one after the other, the one at this place.
+fn word(digits: &str, place: usize) -> Option<u64> {
+    let digits = digits.get(place * 16..place * 16 + 16)?;
+    Some(u64::from_str_radix(digits, 16).ok()?.swap_bytes())
 }
 
 fn checksum(payload: &[u8]) -> u8 {
@@ -204,6 +320,14 @@ mod tests {
         gdb.write(0x1000, &[0xab, 1]).unwrap();
         let seen = peer.join().unwrap();
         assert!(seen.ends_with("$M1000,2:ab01ca"), "{seen}");
+    }
+
+    #[test]
+    fn words_are_told_apart_and_turned_around() {
+        let digits = "0100000000000000efbeadde00000000";
+        assert_eq!(word(digits, 0), Some(1));
+        assert_eq!(word(digits, 1), Some(0xdead_beef));
+        assert_eq!(word(digits, 2), None);
     }
 
     #[test]

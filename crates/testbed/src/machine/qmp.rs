@@ -62,6 +62,16 @@ impl Qmp {
         self.execute("cont", &json!({})).map(drop)
     }
 
+    /// How many instructions a machine that counts them has executed; waiting is not in it.
+    ///
+    /// # Errors
+    /// As for [`stop`](Self::stop).
+    pub fn instructions(&mut self) -> Result<u64> {
+        let answer = self.execute("query-replay", &json!({}))?;
+        let count = answer.get("icount").and_then(Value::as_u64);
+        count.context("QEMU does not count instructions")
+    }
+
     /// Writes the state of all devices, without memory that is a shared file, to a file.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ impl Source {
             .with_context(|| format!("cannot make {}", disk.display()))?;
         prepared.disk = disk;
         let memory = folder.join(LIVE_MEMORY);
-        let (socket, gdb) = control(&mut prepared);
+        let (socket, gdb) = prepared.control();
         prepared
             .command
             .args(memory_arguments(config, &memory, "on"));
@@ -145,7 +145,7 @@ impl Snapshot {
     /// When QEMU cannot do it.
     pub fn resume(&self, patches: &[Patch], log: &Path) -> Result<Machine> {
         let mut prepared = Prepared::bare(&self.config, self.disk.clone())?;
-        let (socket, gdb) = control(&mut prepared);
+        let (socket, gdb) = prepared.control();
         prepared
             .command
             .args(memory_arguments(&self.config, &self.memory, "off"))
@@ -179,16 +179,6 @@ impl Prepared {
             command,
         })
     }
-}
-
-/// Adds the sockets through which a machine is stopped and written to, and gives their paths.
-fn control(prepared: &mut Prepared) -> (PathBuf, PathBuf) {
-    let [qmp, gdb] = ["qmp", "gdb"].map(|name| prepared.files.path().join(name));
-    prepared
-        .command
-        .args(Qmp::arguments(&qmp))
-        .args(Gdb::arguments(&gdb));
-    (qmp, gdb)
 }
 
 fn memory_arguments(config: &MachineConfig, file: &Path, share: &str) -> [String; 4] {
