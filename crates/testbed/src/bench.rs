@@ -15,11 +15,12 @@ mod freeze;
 mod job;
 mod landing;
 mod memory;
+mod phases;
 mod plot;
 mod stand;
 mod table;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -31,7 +32,9 @@ use crate::{
 pub use blackout::{Phase, Unit};
 pub use boot::{C_FRAGMENTED_LIMIT_MIB, Layout};
 pub use compare::Difference;
-pub use figure::{BlackoutFigure, BootFigure, Figure, FreezeFigure, MemoryFigure, Results, Work};
+pub use figure::{
+    BlackoutFigure, BootFigure, Figure, FreezeFigure, MemoryFigure, PhasesFigure, Results, Work,
+};
 pub use freeze::Frozen;
 pub use job::{C_SESSIONS_LIMIT, Part};
 pub use memory::Folio;
@@ -64,11 +67,11 @@ pub fn run(lab: &Lab, options: &BenchOptions, results: &mut Results) -> Result<(
     Ok(())
 }
 
-/// The kernels, and the initial ramdisks that these parts of a benchmark need.
+/// These kernels, the initial ramdisks that these parts of a benchmark need, and what is appended to all command lines.
 ///
 /// # Errors
 /// When a program of the guest's cannot be built.
-pub fn lab(c: PathBuf, rust: PathBuf, parts: &[Part]) -> Result<Lab> {
+pub fn lab(kernels: BTreeMap<Flavor, PathBuf>, parts: &[Part], cmdline: &str) -> Result<Lab> {
     let mut image = crate::image::Image::base()?;
     let initrd = image.archive()?;
     let mut agent_initrd = Vec::new();
@@ -77,11 +80,11 @@ pub fn lab(c: PathBuf, rust: PathBuf, parts: &[Part]) -> Result<Lab> {
         agent_initrd = image.archive()?;
     }
     Ok(Lab {
-        kernels: [(Flavor::C, c), (Flavor::Rust, rust)].into(),
+        kernels,
         initrd,
         agent_initrd,
         systemd_initrd: Vec::new(),
         logs: crate::scenario::default_logs()?,
-        extra_cmdline: "quiet".into(),
+        extra_cmdline: cmdline.to_owned(),
     })
 }

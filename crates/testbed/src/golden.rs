@@ -17,6 +17,7 @@ use crate::{
     image::Image,
     machine::{INITRD, Machine, snapshot::Source},
     scenario::{Flavor, Lab, default_logs},
+    symbols::Symbols,
 };
 
 /// How many bytes of a page are on one line.
@@ -60,7 +61,7 @@ pub fn dump(image: &Path) -> Result<String> {
     let mut config = lab.machine("golden", &[Flavor::C], Flavor::C)?;
     config.memory_mib = stage::MEMORY_MIB;
     config.processors = 1;
-    let first_look = stage::first_look(&image.with_file_name("System.map"))?;
+    let first_look = stage::first_look(&Symbols::of(image)?)?;
     let folder = stage::folder()?;
     let mut source = Source::boot(&config, folder.path())?;
     let recipe = recipe();

@@ -18,5 +18,6 @@ mod progress;
 pub mod report;
 pub mod scenario;
 pub mod suites;
+mod symbols;
 pub mod vm;
 pub mod watch;

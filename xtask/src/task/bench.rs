@@ -32,8 +32,14 @@ pub struct Bench {
     #[arg(long = "size", value_name = "MIB", default_values_t = [64, 512, 2048],
           value_parser = clap::value_parser!(u32).range(2..=8192))]
     sizes: Vec<u32>,
+    /// Measure this implementation only
+    #[arg(long, value_enum)]
+    flavor: Option<Flavor>,
+    /// What the kernels' command lines have beyond what the test bed needs
+    #[arg(long, value_name = "TEXT", default_value = "quiet")]
+    cmdline: String,
     /// Measure nothing, and show what an earlier run printed with --json; may be given more than once, for runs of different parts
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "counts", "sizes"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "counts", "sizes", "flavor", "cmdline"])]
     read: Vec<PathBuf>,
     /// Fail if instructions differ by more than 1 % from what an earlier run printed with --json
     #[arg(long, value_name = "FILE")]
@@ -61,6 +67,8 @@ enum What {
     Freeze,
     /// From reboot(2) to the next kernel's userspace, with memfds that are contiguous and others that are fragmented
     Boot,
+    /// Where the time from reboot(2) to the claim goes with such memfds, by phases
+    Phases,
     /// How long a workload is away, by phases, counted and by the clock
     Blackout,
     /// luod's share of that, with 100 clients
@@ -75,6 +83,7 @@ impl From<What> for Part {
             What::Files => Self::Files,
             What::Freeze => Self::Freeze,
             What::Boot => Self::Boot,
+            What::Phases => Self::Phases,
             What::Blackout => Self::Blackout,
             What::Agent => Self::Agent,
         }
@@ -132,10 +141,16 @@ impl Bench {
         let mut needs = vec![Need::Machine];
         needs.extend(parts.contains(&&What::Blackout).then_some(Need::Demo));
         setup::ensure(&Cache::locate()?, &needs)?;
-        let image = |flavor| kernel::build(&self.source.request(flavor, Variant::Plain)?);
+        let image = |flavor: Flavor| {
+            let built = kernel::build(&self.source.request(flavor, Variant::Plain)?)?;
+            anyhow::Ok((flavor.into(), built.bzimage))
+        };
+        let flavors = self
+            .flavor
+            .map_or(vec![Flavor::C, Flavor::Rust], |it| vec![it]);
+        let kernels = flavors.into_iter().map(image).collect::<Result<_>>()?;
         let parts: Vec<Part> = parts.into_iter().map(|&what| what.into()).collect();
-        let (c, rust) = (image(Flavor::C)?.bzimage, image(Flavor::Rust)?.bzimage);
-        let lab = bench::lab(c, rust, &parts)?;
+        let lab = bench::lab(kernels, &parts, &self.cmdline)?;
         bench::run(
             &lab,
             &BenchOptions {

@@ -34,7 +34,7 @@ impl Layout {
         }
     }
 
-    fn pages(self) -> Pages {
+    pub(super) fn pages(self) -> Pages {
         match self {
             Self::Contiguous => Pages::Small,
             Self::Fragmented => Pages::Fragmented,
@@ -61,7 +61,19 @@ pub(super) fn carry(
     mib: u32,
     pages: Pages,
 ) -> Result<Carried> {
-    let mut stand = Stand::start(lab, flavor, about, memory::machine_mib(mib))?;
+    let stand = Stand::start(lab, flavor, about, memory::machine_mib(mib))?;
+    carry_through(stand, mib, pages, |stand| {
+        stand.machine.announced_kexec(STEP_TIMEOUT)
+    })
+}
+
+/// The same; `leave` gives the time-stamp counter at the moment of `reboot(2)`.
+pub(super) fn carry_through(
+    mut stand: Stand,
+    mib: u32,
+    pages: Pages,
+    leave: impl FnOnce(&mut Stand) -> Result<u64>,
+) -> Result<Carried> {
     let spec = MemfdSpec {
         pages,
         ..memory::spec(Folio::Small, mib)
@@ -72,7 +84,7 @@ pub(super) fn carry(
     let create_session = stand.create_session(memory::SESSION)?;
     let preserve = stand.call(memory::preserve())?.1;
     stand.load_next()?;
-    let left = stand.machine.announced_kexec(STEP_TIMEOUT)?;
+    let left = leave(&mut stand)?;
     stand.machine.wait_until_ready(STEP_TIMEOUT)?;
     let boot = stand.machine.hello().tsc.checked_sub(left);
     let carried = Carried {

@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use super::{BlackoutFigure, BootFigure, Figure, FreezeFigure, Results, blackout::Unit};
+use super::{
+    BlackoutFigure, BootFigure, Figure, FreezeFigure, PhasesFigure, Results, blackout::Unit,
+};
 
 /// The instruction-counted figure in which two runs differ most.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +65,22 @@ impl Results {
             let what = format!("booting with {} MiB {layout}, {flavor}", here.mib);
             let pair = other.boots.iter().find(same);
             differences.extend(pair.map(|there| difference(what, here.total, there.total)));
+        }
+        for here in &self.phases {
+            let same = |it: &&PhasesFigure| {
+                (it.layout, it.flavor, it.mib) == (here.layout, here.flavor, here.mib)
+            };
+            let (layout, flavor) = (here.layout.name(), here.flavor.name());
+            let about = format!(
+                "booting with {} MiB {layout}, {flavor}, by phases",
+                here.mib
+            );
+            let there = other.phases.iter().find(same);
+            differences.extend(there.map(|there| Difference {
+                what: about,
+                here: here.total(),
+                there: there.total(),
+            }));
         }
         for here in self
             .blackouts

@@ -157,6 +157,28 @@ pub struct BootFigure {
     pub retrieve: u64,
 }
 
+/// Where the time between `reboot(2)` and the claim goes, in guest instructions; waiting counts as long as it takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhasesFigure {
+    /// How the memfd lies in memory.
+    pub layout: Layout,
+    /// By which implementation.
+    pub flavor: Flavor,
+    /// Its size.
+    pub mib: u32,
+    /// One after the other; nothing is left out between them.
+    pub phases: Vec<Phase>,
+    /// The initcalls that take most, the slowest first. They are in a phase already.
+    pub initcalls: Vec<Phase>,
+}
+
+impl PhasesFigure {
+    /// All phases.
+    pub fn total(&self) -> f64 {
+        self.phases.iter().map(|phase| phase.value).sum()
+    }
+}
+
 /// What a blackout consists of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BlackoutFigure {
@@ -185,6 +207,8 @@ pub struct Results {
     pub freezes: Vec<FreezeFigure>,
     /// Booting with preserved memory.
     pub boots: Vec<BootFigure>,
+    /// Booting, by phases.
+    pub phases: Vec<PhasesFigure>,
     /// Memory taken.
     pub memory: Vec<MemoryFigure>,
     /// How long a workload is away.
@@ -197,6 +221,7 @@ impl Results {
         self.figures.extend(other.figures);
         self.freezes.extend(other.freezes);
         self.boots.extend(other.boots);
+        self.phases.extend(other.phases);
         self.memory.extend(other.memory);
         self.blackouts.extend(other.blackouts);
     }

@@ -13,6 +13,7 @@ use super::{
     calls,
     freeze::{self, Frozen},
     memory::{self, Folio},
+    phases,
 };
 use crate::scenario::{Flavor, Lab};
 
@@ -32,6 +33,8 @@ pub enum Part {
     Freeze,
     /// Booting with much memory preserved.
     Boot,
+    /// Where the time of that goes.
+    Phases,
     /// How long a workload is away, by phases.
     Blackout,
     /// luod's share of that, with many clients.
@@ -60,6 +63,11 @@ pub(super) enum Job {
         count: u32,
     },
     Boot {
+        flavor: Flavor,
+        layout: Layout,
+        mib: u32,
+    },
+    Phases {
         flavor: Flavor,
         layout: Layout,
         mib: u32,
@@ -117,20 +125,20 @@ pub(super) fn plan(options: &BenchOptions, flavors: &[Flavor]) -> Vec<Job> {
                 }
             }
             Part::Boot => {
-                for layout in [Layout::Contiguous, Layout::Fragmented] {
-                    for &mib in &options.sizes_mib {
-                        let bearable = |it: &&Flavor| {
-                            let is_slow = layout == Layout::Fragmented && **it == Flavor::C;
-                            !is_slow || mib <= C_FRAGMENTED_LIMIT_MIB
-                        };
-                        let bearable = flavors.iter().filter(bearable);
-                        jobs.extend(bearable.map(|&flavor| Job::Boot {
-                            flavor,
-                            layout,
-                            mib,
-                        }));
-                    }
-                }
+                let boots = boots(options, flavors);
+                jobs.extend(boots.map(|(flavor, layout, mib)| Job::Boot {
+                    flavor,
+                    layout,
+                    mib,
+                }));
+            }
+            Part::Phases => {
+                let boots = boots(options, flavors);
+                jobs.extend(boots.map(|(flavor, layout, mib)| Job::Phases {
+                    flavor,
+                    layout,
+                    mib,
+                }));
             }
             Part::Blackout => {
                 for unit in [Unit::Instructions, Unit::Milliseconds] {
@@ -144,6 +152,22 @@ pub(super) fn plan(options: &BenchOptions, flavors: &[Flavor]) -> Vec<Job> {
         }
     }
     jobs
+}
+
+/// What memfds to boot with that can be waited for.
+fn boots(
+    options: &BenchOptions,
+    flavors: &[Flavor],
+) -> impl Iterator<Item = (Flavor, Layout, u32)> {
+    let layouts = [Layout::Contiguous, Layout::Fragmented].into_iter();
+    let all = layouts.flat_map(move |layout| {
+        let sizes = options.sizes_mib.iter();
+        sizes.flat_map(move |&mib| flavors.iter().map(move |&flavor| (flavor, layout, mib)))
+    });
+    all.filter(|&(flavor, layout, mib)| {
+        let is_slow = layout == Layout::Fragmented && flavor == Flavor::C;
+        !is_slow || mib <= C_FRAGMENTED_LIMIT_MIB
+    })
 }
 
 /// Whether so many sessions can be waited for.
@@ -169,6 +193,11 @@ impl Job {
                 layout,
                 mib,
             } => boot::measure(lab, flavor, layout, mib, results),
+            Self::Phases {
+                flavor,
+                layout,
+                mib,
+            } => phases::measure(lab, flavor, layout, mib, results),
             Self::Blackout { flavor, unit } => blackout::measure(lab, flavor, unit, results),
         }
     }
@@ -201,6 +230,14 @@ impl fmt::Display for Job {
             } => {
                 let (layout, flavor) = (layout.name(), flavor.name());
                 write!(f, "booting with {mib} MiB {layout}, {flavor}")
+            }
+            Self::Phases {
+                flavor,
+                layout,
+                mib,
+            } => {
+                let (layout, flavor) = (layout.name(), flavor.name());
+                write!(f, "phases of a boot with {mib} MiB {layout}, {flavor}")
             }
             Self::Blackout { flavor, unit } => {
                 let how = match unit {

@@ -34,6 +34,19 @@ impl Stand {
         Self::start_with(lab, flavor, about, memory_mib, &[])
     }
 
+    /// In a machine that can be stopped at instructions, with kernels whose addresses are those of their symbols.
+    pub(super) fn start_debugged(
+        lab: &Lab,
+        flavor: Flavor,
+        about: &str,
+        memory_mib: u32,
+    ) -> Result<Self> {
+        let mut config = Self::config(lab, flavor, about, memory_mib)?;
+        config.debugged = true;
+        config.extra_cmdline.push_str(" nokaslr");
+        Self::boot(config, flavor)
+    }
+
     /// With more images that it can go into.
     pub(super) fn start_with(
         lab: &Lab,
@@ -42,11 +55,7 @@ impl Stand {
         memory_mib: u32,
         images: &[(&str, Vec<u8>)],
     ) -> Result<Self> {
-        let about = format!("bench {} {about}", flavor.name());
-        let mut config = lab.machine(&about, &[flavor], flavor)?;
-        config.clock = Clock::Instructions;
-        config.memory_mib = memory_mib;
-        config.patience = PATIENCE;
+        let mut config = Self::config(lab, flavor, about, memory_mib)?;
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         for (name, bytes) in images {
             let image = folder.path().join(name);
@@ -55,6 +64,19 @@ impl Stand {
             let name = (*name).to_owned();
             config.kernels.push(Kernel { name, image });
         }
+        Self::boot(config, flavor)
+    }
+
+    fn config(lab: &Lab, flavor: Flavor, about: &str, memory_mib: u32) -> Result<MachineConfig> {
+        let about = format!("bench {} {about}", flavor.name());
+        let mut config = lab.machine(&about, &[flavor], flavor)?;
+        config.clock = Clock::Instructions;
+        config.memory_mib = memory_mib;
+        config.patience = PATIENCE;
+        Ok(config)
+    }
+
+    fn boot(config: MachineConfig, flavor: Flavor) -> Result<Self> {
         let machine = Machine::boot(&config)?;
         let mut stand = Self {
             machine,

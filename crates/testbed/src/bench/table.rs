@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 
 use super::{
     BlackoutFigure, BootFigure, C_FRAGMENTED_LIMIT_MIB, C_SESSIONS_LIMIT, Figure, FreezeFigure,
-    Frozen, MemoryFigure, Results, Unit, Work,
+    Frozen, MemoryFigure, Phase, PhasesFigure, Results, Unit, Work,
 };
 use crate::scenario::Flavor;
 
@@ -111,6 +111,44 @@ impl Results {
         align(table)
     }
 
+    fn phase_rows(&self) -> Table {
+        let mut table = table(&["phase", "C", "Rust", "Rust / C"]);
+        for (layout, mib) in sorted(self.phases.iter().map(|it| (it.layout, it.mib))) {
+            let same = |it: &PhasesFigure| (it.layout, it.mib) == (layout, mib);
+            let (c, rust) = pair(&self.phases, |it| it.flavor, same);
+            let title = format!("{} MiB {}", grouped(mib.into()), layout.name());
+            table.add_row([title]);
+            let phases = c.or(rust).map_or(&[][..], |it| &it.phases);
+            let mut add = |name: &str, c: Option<f64>, rust: Option<f64>| {
+                let (c, rust) = (c.map(|it| it as u64), rust.map(|it| it as u64));
+                table.add_row([name.to_owned(), number(c), number(rust), ratio(c, rust)]);
+            };
+            for Phase { name, .. } in phases {
+                let value = |it: Option<&PhasesFigure>| {
+                    let found = it?.phases.iter().find(|it| it.name == *name)?;
+                    Some(found.value)
+                };
+                add(name, value(c), value(rust));
+            }
+            add(
+                "all",
+                c.map(PhasesFigure::total),
+                rust.map(PhasesFigure::total),
+            );
+            let calls = [c, rust].map(|it| it.map_or(&[][..], |it| &it.initcalls));
+            let show = |calls: &[Phase], place: usize| {
+                calls.get(place).map_or_else(String::new, |it| {
+                    format!("{} {}", it.name, grouped(it.value as u64))
+                })
+            };
+            for place in 0..calls[0].len().max(calls[1].len()) {
+                let [c, rust] = calls.map(|calls| show(calls, place));
+                table.add_row([format!("initcall {}", place + 1), c, rust]);
+            }
+        }
+        align(table)
+    }
+
     fn blackout_rows(&self, unit: Unit) -> Table {
         let mut table = table(&["blackout", "C", "Rust", "Rust / C"]);
         let (c, rust) = pair(&self.blackouts, |it| it.flavor, |it| it.unit == unit);
@@ -201,6 +239,14 @@ impl fmt::Display for Results {
                 "Guest instructions from reboot(2) until the next kernel's agent runs; waiting counts as long as it takes. C is\n\
                  measured with up to {} MiB fragmented: its cost grows with their square.",
                 grouped(C_FRAGMENTED_LIMIT_MIB.into())
+            )?;
+        }
+        if !self.phases.is_empty() {
+            writeln!(f, "{}", self.phase_rows())?;
+            writeln!(
+                f,
+                "Guest instructions from reboot(2) until the memfd is retrieved; waiting counts as long as it takes. The phases follow\n\
+                 each other without a gap, but for the agent's wait for its next order. The slowest initcalls are in \"initcalls\"."
             )?;
         }
         if !self.memory.is_empty() {

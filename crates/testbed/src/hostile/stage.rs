@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path, process, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use luo_guest::proto::{
     LoadMethod, Op, Outcome, Reply,
     survey::{Sought, Survey},
@@ -20,6 +20,7 @@ use crate::{
         snapshot::{Patch, Snapshot, Source},
     },
     scenario::{Flavor, Lab},
+    symbols::Symbols,
 };
 
 /// Without randomness in addresses, with a console for warnings, and with an end where the kernel has lost its way. On a busy
@@ -71,10 +72,10 @@ impl Stage {
         config.processors = 1;
         config.extra_cmdline = format!("{} {CMDLINE}", config.extra_cmdline).trim().into();
         let image = lab.kernels.get(&flavor).context("no such kernel")?;
-        let map = image.with_file_name("System.map");
+        let symbols = Symbols::of(image)?;
         let places = [
-            ("first", symbol(&map, &[KHO_FIRST_LOOK])?),
-            ("early", first_look(&map)?),
+            ("first", symbols.address(&[KHO_FIRST_LOOK])?),
+            ("early", first_look(&symbols)?),
         ];
         let mut source = Source::boot(&config, folder.path())?;
         call(&mut source.machine, Op::PreserveAll { list: LIST.into() })?;
@@ -168,23 +169,7 @@ pub(crate) fn call(machine: &mut Machine, op: Op) -> Result<Reply> {
         .map_err(|failure| anyhow::anyhow!("{what}: errno {}: {}", failure.errno, failure.message))
 }
 
-/// The virtual address at which LUO first looks at a handover, by the image's table of symbols.
-pub(crate) fn first_look(system_map: &Path) -> Result<u64> {
-    symbol(system_map, &FIRST_LOOK)
-}
-
-/// The virtual address of the one of these functions that there is.
-fn symbol(system_map: &Path, names: &[&str]) -> Result<u64> {
-    let map = fs::read_to_string(system_map)
-        .with_context(|| format!("cannot read {}", system_map.display()))?;
-    let address = map.lines().find_map(|line| {
-        let mut words = line.split(' ');
-        let (address, name) = (words.next()?, words.nth(1)?);
-        names.contains(&name).then_some(address)
-    });
-    let address =
-        address.with_context(|| format!("{} has none of {names:?}", system_map.display()))?;
-    let address = u64::from_str_radix(address, 16)?;
-    ensure!(address != 0, "{} has no addresses", system_map.display());
-    Ok(address)
+/// The virtual address at which LUO first looks at a handover.
+pub(crate) fn first_look(symbols: &Symbols) -> Result<u64> {
+    symbols.address(&FIRST_LOOK)
 }
