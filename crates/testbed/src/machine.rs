@@ -330,6 +330,7 @@ impl Prepared {
             .map(|guest| Ok((free_port()?, *guest)))
             .collect::<Result<Vec<_>>>()?;
         let image = &config.kernel(&config.first)?.image;
+        let more = [cmdline, &[config.first_cmdline.as_str()]].concat();
         let mut command = Command::new(config::QEMU);
         command
             .args(config.machine_arguments(accel::best(image)?))
@@ -339,7 +340,7 @@ impl Prepared {
             .arg("-initrd")
             .arg(&initrd)
             .arg("-append")
-            .arg(config.cmdline(&config.first, cmdline)?);
+            .arg(config.cmdline(&config.first, &more)?);
         Ok(Self {
             files,
             disk,

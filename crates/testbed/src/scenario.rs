@@ -14,6 +14,8 @@ pub mod steps;
 
 use luo_guest::proto::{LoadMethod, Op};
 
+use crate::machine::MachineConfig;
+
 pub use expect::Expect;
 pub use play::Play;
 pub use run::{Lab, Stage, default_logs, run};
@@ -123,6 +125,8 @@ pub struct Scenario {
     pub judged: Flavor,
     /// What its machine has.
     pub image: Image,
+    /// Makes its machine other than the usual one.
+    pub adapt: fn(&mut MachineConfig),
     /// What happens.
     pub actions: Vec<Action>,
     /// Parts of lines that would be trouble, but belong here.
@@ -139,10 +143,18 @@ impl Scenario {
             first,
             judged: first,
             image: Image::Base,
+            adapt: |_| {},
             actions,
             expected_trouble: Vec::new(),
             must_fail_with: None,
         }
+    }
+
+    /// Its machine is other than the usual one.
+    #[must_use]
+    pub fn on(mut self, adapt: fn(&mut MachineConfig)) -> Self {
+        self.adapt = adapt;
+        self
     }
 
     /// The scenario has to fail, with this in the error.

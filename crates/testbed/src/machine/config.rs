@@ -19,10 +19,10 @@ pub const INITRD: &str = "initrd";
 /// off for another processor, by a clock that stands still until the boot has chosen one; if that other processor waits in
 /// `stop_machine()` for the choice, both wait for ever. In an emulator that is busy, that is one boot in a hundred. There the check
 /// that the timer interrupts fails now and then, too, and the kernel panics; under KVM kernels leave that check out by themselves.
-///
+const CMDLINE: &str = "console=ttyS0 panic=-1 kho=on liveupdate=on tsc=nowatchdog no_timer_check";
+
 /// Upstream's test of KHO, which is compiled in, would preserve memory at every boot.
-const CMDLINE: &str = "console=ttyS0 panic=-1 kho=on liveupdate=on tsc=nowatchdog no_timer_check \
-     initcall_blacklist=kho_test_init";
+const NO_KHO_TEST: &str = "initcall_blacklist=kho_test_init";
 
 /// Each byte or word of a string instruction counts as one instruction. Without the features that make the kernel move single
 /// bytes, clearing a page costs 512 or so instead of 4096, which is nearer to what it costs a real processor.
@@ -60,8 +60,14 @@ pub struct MachineConfig {
     pub initrd: Vec<u8>,
     /// Appended to every kernel's command line.
     pub extra_cmdline: String,
+    /// Appended to the command line of the first kernel alone.
+    pub first_cmdline: String,
+    /// Upstream's test of KHO runs at every boot: one preserves memory, the next looks for it.
+    pub kho_test: bool,
     /// Memory.
     pub memory_mib: u32,
+    /// So much of the memory is of a first node, with the first processor, and the rest of a second one.
+    pub first_node_kib: Option<u64>,
     /// Processors; one, when instructions are counted.
     pub processors: u32,
     /// How time passes.
@@ -86,7 +92,10 @@ impl MachineConfig {
             first: first.to_owned(),
             initrd,
             extra_cmdline: String::new(),
+            first_cmdline: String::new(),
+            kho_test: false,
             memory_mib: 2048,
+            first_node_kib: None,
             processors: 2,
             clock: Clock::Real,
             debugged: false,
@@ -104,6 +113,7 @@ impl MachineConfig {
     pub fn cmdline(&self, kernel: &str, more: &[&str]) -> Result<String> {
         self.kernel(kernel)?;
         let mut words = vec![CMDLINE];
+        words.extend(Some(NO_KHO_TEST).filter(|_| !self.kho_test));
         words.extend(Some(self.extra_cmdline.as_str()).filter(|extra| !extra.is_empty()));
         words.extend(more);
         Ok(words.join(" "))
@@ -131,8 +141,28 @@ impl MachineConfig {
         };
         arguments.extend(words(accelerator));
         arguments.extend(["-smp".into(), processors.to_string()]);
+        if let Some(first_kib) = self.first_node_kib {
+            // The kernel warns of processors that share a socket and no node.
+            arguments.extend(["-smp".into(), format!("sockets={processors}")]);
+            let second_kib = u64::from(self.memory_mib) * 1024 - first_kib;
+            arguments.extend(node_arguments(0, first_kib, "0"));
+            arguments.extend(node_arguments(
+                1,
+                second_kib,
+                &format!("1-{}", processors - 1),
+            ));
+        }
         arguments
     }
+}
+
+fn node_arguments(number: u32, memory_kib: u64, processors: &str) -> [String; 4] {
+    [
+        "-object".into(),
+        format!("memory-backend-ram,id=node{number},size={memory_kib}K"),
+        "-numa".into(),
+        format!("node,nodeid={number},memdev=node{number},cpus={processors}"),
+    ]
 }
 
 pub(super) fn network_arguments(ports: &[(u16, u16)]) -> Vec<String> {
