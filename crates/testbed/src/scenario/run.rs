@@ -95,6 +95,7 @@ fn play(scenario: &Scenario, lab: &Lab) -> Result<usize> {
             config.extra_cmdline = format!("{} {}", config.extra_cmdline, systemd::CMDLINE);
         }
     }
+    (scenario.adapt)(&mut config);
     let log = config.log.clone();
     let mut stage = Stage::start(config, scenario)?;
     stage
@@ -243,6 +244,11 @@ impl<'a> Stage<'a> {
             method: hop.method,
         };
         Expect::Success.check(&self.call(op)?)
+    }
+
+    /// The memory of the machine, whatever its kernels know of it.
+    pub fn machine_memory_kib(&self) -> u64 {
+        u64::from(self.config.memory_mib) * 1024
     }
 
     /// A time limit for this scenario's kernels.
