@@ -4,6 +4,7 @@
 //! - `upstream`: the selftests of the kernel tree, unmodified, and its FLB test;
 //! - `interface`: errnos and their order, memory accounts, failures: the same on both implementations;
 //! - `handover`: from each implementation to each;
+//! - `kho`: what LUO is carried over by: upstream's test of KHO, nodes, memory that grows, many kexecs in a row;
 //! - `defects`: what C gets wrong, seen on C and absent on ours;
 //! - `memfd`: memfds in use while they are preserved, and afterwards, with our handler;
 //! - `kunit`: what the kernel tests itself, where it has `KUnit`;
@@ -20,6 +21,7 @@ mod defects_probe;
 mod group;
 mod handover;
 mod interface;
+mod kho;
 mod kunit;
 mod load;
 mod memfd;
@@ -193,6 +195,8 @@ pub fn select(flavors: &[Flavor], with_selftests: bool, options: &Options) -> Ve
     scenarios.extend(flavors.iter().flat_map(long));
     if flavors.contains(&Flavor::Rust) {
         scenarios.extend(memfd::all());
+        scenarios.push(kho::chain(flavors, options));
+        scenarios.push(kho::shrinks());
         scenarios.push(load::kexecs(options.kexecs));
         scenarios.push(load::failing_freezes());
         scenarios.push(model::operations(options.seed, options.kexecs));
@@ -218,6 +222,7 @@ fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
         scenarios.extend(interface::all(flavor));
     }
     scenarios.extend(handover::all(flavors));
+    scenarios.extend(kho::all(flavors));
     for &flavor in flavors {
         scenarios.extend(defects::all(flavor));
         scenarios.extend(defects_kexec::all(flavor));
