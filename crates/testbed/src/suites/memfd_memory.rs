@@ -209,8 +209,8 @@ pub(super) fn moved() -> Vec<Action> {
     };
     vec![
         // Where little else is free, the kernel takes what it keeps for the next one.
-        program(&["fallocate", "-l", "900M", "/tmp/ballast"], vec![]),
-        program(&["fallocate", "-l", "500M", "/run/ballast"], vec![]),
+        program(&["fallocate", "-l", "950M", "/tmp/ballast"], vec![]),
+        program(&["fallocate", "-l", "700M", "/run/ballast"], vec![]),
         open(),
         create("s"),
         memfd("file", &most),
