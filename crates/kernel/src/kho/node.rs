@@ -122,7 +122,7 @@ impl Leaf<'_> {
 /// The words and bits of keys that are as they have to be.
 fn checked(keys: &Range<u64>) -> impl Iterator<Item = (usize, u64)> + use<> {
     let nr = keys.end - keys.start;
-    assert!(nr.is_power_of_two() && nr <= Leaf::NR_BITS && keys.start % nr == 0);
+    assert!(nr.is_power_of_two() && nr <= Leaf::NR_BITS && keys.start.is_multiple_of(nr));
     let places = keys.clone().map(|it| it % Leaf::NR_BITS);
     places.map(|it| ((it / 64) as usize, 1 << (it % 64)))
 }
