@@ -184,15 +184,6 @@ pub(super) fn shrinks() -> Scenario {
         verify("page", &files[0].1),
         finish("s"),
         close("s"),
-        create("t"),
-        preserve("t", 0, "page"),
-        close_device(),
-        kexec(rust),
-        open(),
-        retrieve("t"),
-        fetch("t", 0, "page"),
-        verify("page", &files[0].1),
-        finish("t"),
     ]);
     // The kernel that boots has to fit into what the first one has set aside, so that one has half the memory, too.
     Scenario::new("kho/memory shrinks, rust to rust", rust, actions)
