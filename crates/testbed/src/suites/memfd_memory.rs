@@ -195,6 +195,17 @@ pub(super) fn swapped() -> Vec<Action> {
     actions
 }
 
+/// Leaves a little more memory outside of what the kernel keeps for the next one than inside: it begins to take that, and
+/// there is room to move pages out of it.
+const BALLAST: &str = r#"
+    /^MemFree/ { free = $2 }
+    /^CmaFree/ { kept = $2 }
+    END {
+        half = int((free - 2 * kept - 40960) / 2) "k"
+        exit system("fallocate -l " half " /tmp/ballast && fallocate -l " half " /run/ballast")
+    }
+"#;
+
 /// Pages that lie where the next kernel boots are moved: those that were there at `PRESERVE_FD`, and those that came later.
 pub(super) fn moved() -> Vec<Action> {
     let size = 96 * MIB;
@@ -208,9 +219,7 @@ pub(super) fn moved() -> Vec<Action> {
         ..full(1, size)
     };
     vec![
-        // Where little else is free, the kernel takes what it keeps for the next one.
-        program(&["fallocate", "-l", "950M", "/tmp/ballast"], vec![]),
-        program(&["fallocate", "-l", "700M", "/run/ballast"], vec![]),
+        program(&["awk", BALLAST, "/proc/meminfo"], vec![]),
         open(),
         create("s"),
         memfd("file", &most),
