@@ -21,6 +21,10 @@ pub enum Work {
     PreserveSmallFolio,
     /// `RETRIEVE_FD` of it.
     RetrieveSmallFolio,
+    /// `PRESERVE_FD` of one large memfd, for each 4 KiB folio, none of which is beside another.
+    PreserveApartFolio,
+    /// `RETRIEVE_FD` of it.
+    RetrieveApartFolio,
     /// `PRESERVE_FD` of one large memfd, for each 2 MiB folio.
     PreserveHugeFolio,
     /// `RETRIEVE_FD` of it.
@@ -65,7 +69,10 @@ impl Work {
             | Self::FinishSession
             | Self::OpenDevice => ("sessions", 1.0),
             Self::PreserveFile | Self::RetrieveFile => ("files", 1.0),
-            Self::PreserveSmallFolio | Self::RetrieveSmallFolio => ("MiB", 1.0 / 256.0),
+            Self::PreserveSmallFolio
+            | Self::RetrieveSmallFolio
+            | Self::PreserveApartFolio
+            | Self::RetrieveApartFolio => ("MiB", 1.0 / 256.0),
             Self::PreserveHugeFolio | Self::RetrieveHugeFolio => ("MiB", 2.0),
         }
     }

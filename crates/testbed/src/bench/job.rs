@@ -85,12 +85,11 @@ pub(super) fn plan(options: &BenchOptions, flavors: &[Flavor]) -> Vec<Job> {
         match part {
             Part::Memory => {
                 for &mib in &options.sizes_mib {
-                    for folio in [Folio::Small, Folio::Huge] {
-                        jobs.extend(flavors.iter().map(|&flavor| Job::Memory {
-                            flavor,
-                            folio,
-                            mib,
-                        }));
+                    for folio in [Folio::Small, Folio::Apart, Folio::Huge] {
+                        let bearable = flavors.iter().filter(|flavor| {
+                            folio != Folio::Apart || bears_fragments(**flavor, mib)
+                        });
+                        jobs.extend(bearable.map(|&flavor| Job::Memory { flavor, folio, mib }));
                     }
                 }
             }
@@ -165,9 +164,13 @@ fn boots(
         sizes.flat_map(move |&mib| flavors.iter().map(move |&flavor| (flavor, layout, mib)))
     });
     all.filter(|&(flavor, layout, mib)| {
-        let is_slow = layout == Layout::Fragmented && flavor == Flavor::C;
-        !is_slow || mib <= C_FRAGMENTED_LIMIT_MIB
+        layout != Layout::Fragmented || bears_fragments(flavor, mib)
     })
+}
+
+/// Whether the boot with a fragmented memfd can be waited for.
+fn bears_fragments(flavor: Flavor, mib: u32) -> bool {
+    flavor != Flavor::C || mib <= C_FRAGMENTED_LIMIT_MIB
 }
 
 /// Whether so many sessions can be waited for.

@@ -25,8 +25,10 @@ const BESIDE_MIB: u32 = 2048;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Folio {
-    /// Of 4 KiB.
+    /// Of 4 KiB, as the kernel hands them out on a quiet machine: chance decides how many are beside each other.
     Small,
+    /// Of 4 KiB, none beside another.
+    Apart,
     /// Of 2 MiB.
     Huge,
 }
@@ -35,13 +37,14 @@ impl Folio {
     pub(super) fn size(self) -> &'static str {
         match self {
             Self::Small => "4 KiB",
+            Self::Apart => "4 KiB, apart",
             Self::Huge => "2 MiB",
         }
     }
 
     fn per_mib(self, mib: u32) -> u32 {
         match self {
-            Self::Small => mib * 256,
+            Self::Small | Self::Apart => mib * 256,
             Self::Huge => mib / 2,
         }
     }
@@ -49,6 +52,7 @@ impl Folio {
     fn pages(self) -> Pages {
         match self {
             Self::Small => Pages::Small,
+            Self::Apart => Pages::Fragmented,
             Self::Huge => Pages::Huge,
         }
     }
@@ -56,6 +60,7 @@ impl Folio {
     fn works(self) -> (Work, Work) {
         match self {
             Self::Small => (Work::PreserveSmallFolio, Work::RetrieveSmallFolio),
+            Self::Apart => (Work::PreserveApartFolio, Work::RetrieveApartFolio),
             Self::Huge => (Work::PreserveHugeFolio, Work::RetrieveHugeFolio),
         }
     }
@@ -168,7 +173,7 @@ fn expect_folios(stand: &mut Stand, folio: Folio, mib: u32) -> Result<()> {
     };
     let huge_kib = info.get("ShmemHugePages").copied().unwrap_or_default();
     let wanted_kib = match folio {
-        Folio::Small => 0,
+        Folio::Small | Folio::Apart => 0,
         Folio::Huge => u64::from(mib) << 10,
     };
     ensure!(

@@ -23,6 +23,8 @@ impl Work {
             Self::OpenDevice => "open, for each session",
             Self::PreserveSmallFolio => "PRESERVE_FD, for each 4 KiB folio",
             Self::RetrieveSmallFolio => "RETRIEVE_FD, for each 4 KiB folio",
+            Self::PreserveApartFolio => "PRESERVE_FD, for each 4 KiB folio, apart",
+            Self::RetrieveApartFolio => "RETRIEVE_FD, for each 4 KiB folio, apart",
             Self::PreserveHugeFolio => "PRESERVE_FD, for each 2 MiB folio",
             Self::RetrieveHugeFolio => "RETRIEVE_FD, for each 2 MiB folio",
         }
