@@ -3,6 +3,7 @@
 //! Whatever the previous kernel left: what can be claimed, what is kept, and what the allocator gets.
 
 mod areas;
+mod chain;
 mod extents;
 mod hostile;
 mod keys;

@@ -19,8 +19,8 @@
 //!
 //! # Modules
 //!
-//! `key` is arithmetic; `walk`, `restore`, `scratch`, `extents`, `claim` and `areas` have no unsafe code, and are built
-//! for user space, too. `outgoing` and `incoming` are what two kernels tell each other, `vmalloc` areas of it, `show` is
+//! `key` is arithmetic; `walk`, `restore`, `scratch`, `extents`, `claim`, `chain` and `areas` have no unsafe code, and
+//! are built for user space, too. `outgoing` and `incoming` are what two kernels tell each other, `vmalloc` areas of it, `show` is
 //! debugfs, `init` the steps of the boot. `capi` and `capi_boot` connect all that to the kernel.
 
 #[path = "kho/areas.rs"]
@@ -31,6 +31,8 @@ mod capi;
 #[cfg(CONFIG_KEXEC_HANDOVER_RUST)]
 #[path = "kho/capi_boot.rs"]
 mod capi_boot;
+#[path = "kho/chain.rs"]
+pub mod chain;
 #[path = "kho/claim.rs"]
 pub mod claim;
 #[path = "kho/extents.rs"]

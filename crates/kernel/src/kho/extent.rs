@@ -8,6 +8,7 @@ use crate::{
     folio::{Folio, pages_share_node},
     host::machine,
 };
+use std::ops::Range;
 
 /// Pages of a power of two in number, aligned to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +43,12 @@ impl Extent {
     #[must_use]
     pub const fn nr_pages(self) -> u64 {
         1 << self.order
+    }
+
+    /// The numbers of the pages.
+    #[must_use]
+    pub const fn pages(self) -> Range<u64> {
+        self.pfn..self.pfn + self.nr_pages()
     }
 }
 

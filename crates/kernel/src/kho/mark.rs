@@ -2,8 +2,12 @@
 
 //! The marks by which a kernel knows what the previous one preserved, in the struct pages.
 
-use crate::{host::ram::Ram, kho::extent::Extent};
+use crate::{
+    host::ram::{Ram, Table},
+    kho::extent::Extent,
+};
 use std::{mem::ManuallyDrop, sync::Arc};
+use zerocopy::FromBytes;
 
 /// The upper half of the mark of an extent that can be claimed: "KHOP".
 pub const CLAIMABLE: u64 = 0x4b48_4f50;
@@ -43,6 +47,15 @@ impl Claimed {
         self.0
     }
 
+    /// What is in the extent, if it is one page. Any bytes may be.
+    #[must_use]
+    pub fn view<T: FromBytes>(&self) -> Option<&T> {
+        const { assert!(size_of::<T>() <= size_of::<Table>() && align_of::<T>() <= align_of::<Table>()) };
+        let table: *const Table = self.1.table(self.0.pfn());
+        // SAFETY: The table is there for as long as the memory, large enough and aligned, and any bytes are a valid `T`.
+        (self.0.order() == 0).then(|| unsafe { &*table.cast() })
+    }
+
     /// One folio, with one reference.
     pub fn into_folio(self) {
         let claimed = ManuallyDrop::new(self);
@@ -52,7 +65,7 @@ impl Claimed {
     /// Single pages, with one reference of each.
     pub fn into_pages(self) {
         let claimed = ManuallyDrop::new(self);
-        let pfns = claimed.0.pfn()..claimed.0.pfn() + claimed.0.nr_pages();
+        let pfns = claimed.0.pages();
         pfns.for_each(|it| claimed.1.use_folio(Extent::new(it, 0)));
     }
 }

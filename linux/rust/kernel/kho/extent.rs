@@ -5,6 +5,7 @@
 use crate::bindings;
 #[cfg(CONFIG_LIVEUPDATE_MEMFD)]
 use crate::{error::to_result, folio::Folio, prelude::*};
+use core::ops::Range;
 
 /// Pages of a power of two in number, aligned to it, as KHO takes them.
 #[derive(Clone, Copy)]
@@ -45,6 +46,12 @@ impl Extent {
     #[inline]
     pub const fn nr_pages(self) -> u64 {
         1 << self.order()
+    }
+
+    /// The numbers of the pages.
+    #[inline]
+    pub const fn pages(self) -> Range<u64> {
+        self.pfn()..self.pfn() + self.nr_pages()
     }
 }
 
