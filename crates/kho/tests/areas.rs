@@ -6,8 +6,8 @@ use kernel::{
     error::code::*,
     kho::scratch::{Area, Place, Plan},
 };
-use luo_kho::areas::{check, cover, overlap, reserve, Sizes};
-use std::collections::BTreeMap;
+use luo_kho::areas::{check, meet, reserve, Free, Sizes};
+use std::{collections::BTreeMap, ops::Range};
 
 const MIB: u64 = 1 << 20;
 
@@ -88,19 +88,61 @@ fn too_large_areas_are_an_error() {
     }
 }
 
+fn areas<const N: usize>(areas: [Range<u64>; N]) -> [Area; N] {
+    areas.map(|it| Area {
+        addr: it.start,
+        size: it.end - it.start,
+    })
+}
+
 #[test]
-fn ranges_lie_in_areas_or_beside_them() {
-    let areas = [(0x1000, 0x1000), (0x3000, 0x2000)].map(|(addr, size)| Area { addr, size });
-    for (bytes, is_covered, overlaps) in [
-        (0x1000..0x2000, true, true),
-        (0x2000..0x3000, false, false),
-        (0x1000..0x3001, false, true),
-        (0x0..0x6000, false, true),
-        (0x4fff..0x5000, true, true),
-        (0x5000..0x6000, false, false),
+fn memory_is_free_where_the_next_kernel_leaves_it_alone() {
+    // The last page of the second area is not whole.
+    let memory = areas([0x10_000..0x90_000, 0x90_000..0xa0_800, 0x100_000..0x200_000]);
+    // An area of no bytes is none.
+    let scratch = areas([0x30_000..0x40_000, 0x60_000..0x60_000, 0x70_000..0x80_000]);
+    let ranges = [
+        (0x10..0x30, Ok(())),
+        (0x10..0x31, Err(EINVAL)),
+        (0x20..0x50, Err(EINVAL)),
+        (0x3f..0x40, Err(EINVAL)),
+        (0x40..0x70, Ok(())),
+        (0x40..0x71, Err(EINVAL)),
+        (0x50..0x51, Ok(())),
+        (0x80..0x90, Ok(())),
+        (0x80..0x91, Err(ENXIO)),
+        (0x90..0xa0, Ok(())),
+        (0x90..0xa1, Err(ENXIO)),
+        (0x0..0x11, Err(ENXIO)),
+        (0xa0..0xa1, Err(ENXIO)),
+        (0x100..0x200, Ok(())),
+        (0xff..0x101, Err(ENXIO)),
+        (0x0..0x300, Err(EINVAL)),
+        (1 << 52..(1 << 52) + 1, Err(ENXIO)),
+    ];
+    // Whatever was looked at before.
+    for (before, _) in &ranges {
+        for (pfns, expected) in &ranges {
+            let mut free = Free::new(&memory, &scratch);
+            let _ = free.check(before);
+            assert_eq!(free.check(pfns), *expected, "{pfns:#x?} after {before:#x?}");
+        }
+    }
+}
+
+#[test]
+fn ranges_meet_areas() {
+    let areas = areas([0x1000..0x2000, 0x2800..0x2800, 0x3000..0x5000]);
+    for (bytes, meets) in [
+        (0x0..0x1000, false),
+        (0x0..0x1001, true),
+        (0x1fff..0x2000, true),
+        (0x2000..0x3000, false),
+        (0x0..0x6000, true),
+        (0x4fff..u64::MAX, true),
+        (0x5000..0x6000, false),
     ] {
-        assert_eq!(cover(&areas, &bytes), is_covered, "{bytes:#x?}");
-        assert_eq!(overlap(&areas, &bytes), overlaps, "{bytes:#x?}");
+        assert_eq!(meet(&areas, &bytes), meets, "{bytes:#x?}");
     }
 }
 

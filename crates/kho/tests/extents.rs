@@ -2,7 +2,7 @@
 
 //! Trees that a kernel writes that works.
 
-use crate::machine::{areas, is_free, overlap, pages, Tree, NODES};
+use crate::machine::{areas, is_free, overlap, Tree, NODES};
 use kernel::{
     host::ram::{Ram, Usage},
     kho::extent::Extent,
@@ -15,7 +15,7 @@ pub(crate) fn anywhere() -> impl Strategy<Value = Extent> {
     let order = prop_oneof![8 => 0_u8..4, 2 => 4_u8..13, 1 => 13_u8..19];
     let extent = (0_u64..0x4_8000, order);
     let extent = extent.prop_map(|(pfn, order)| Extent::new(pfn >> order << order, order));
-    extent.prop_filter("the tree is there", |it| !overlap(&pages(*it), &NODES))
+    extent.prop_filter("the tree is there", |it| !overlap(&it.pages(), &NODES))
 }
 
 /// Extents in free memory, none of which lies in another.
@@ -25,7 +25,7 @@ fn apart() -> impl Strategy<Value = Vec<Extent>> {
         for it in candidates.into_iter().filter(|it| is_free(*it)) {
             if !extents
                 .iter()
-                .any(|other| overlap(&pages(*other), &pages(it)))
+                .any(|other| overlap(&other.pages(), &it.pages()))
             {
                 extents.push(it);
             }
@@ -41,7 +41,7 @@ proptest! {
         let booted = Tree::new(&extents).boot();
         prop_assert_eq!(&booted.claimable(), &extents);
         for it in &extents {
-            prop_assert!(booted.keeps(&pages(*it)));
+            prop_assert!(booted.keeps(&it.pages()));
         }
         let nr_pages: u64 = extents.iter().map(|it| it.nr_pages()).sum();
         prop_assert_eq!(booted.nr_kept(), nr_pages);

@@ -4,7 +4,7 @@
 
 use crate::{
     extents::anywhere,
-    machine::{boot, is_free, overlap, pages, Tree, NODES},
+    machine::{boot, is_free, overlap, Tree, NODES},
 };
 use kernel::kho::{extent::Extent, PhysAddr};
 use proptest::{collection::vec, prelude::*};
@@ -19,12 +19,12 @@ proptest! {
         let free: Vec<_> = extents.iter().copied().filter(|it| is_free(*it)).collect();
         let is_alone = |it: &Extent| {
             let others = free.iter().filter(|other| *other != it);
-            !others.into_iter().any(|other| overlap(&pages(*other), &pages(*it)))
+            !others.into_iter().any(|other| overlap(&other.pages(), &it.pages()))
         };
         let alone: Vec<_> = free.iter().copied().filter(is_alone).collect();
         prop_assert_eq!(booted.claimable(), alone);
         for it in &free {
-            prop_assert!(booted.keeps(&pages(*it)));
+            prop_assert!(booted.keeps(&it.pages()));
         }
         prop_assert_eq!(booted.tally.extents, free.len() as u64);
         let tally = booted.tally;
@@ -33,7 +33,7 @@ proptest! {
         let nr_behind = extents.iter().filter(|it| it.pfn() >= 0x4_0000).count();
         let nr_refused = extents.len() - free.len();
         prop_assert!(((nr_refused - nr_behind) as u64..=nr_refused as u64).contains(&refused));
-        let covered: BTreeSet<u64> = free.iter().flat_map(|it| pages(*it)).collect();
+        let covered: BTreeSet<u64> = free.iter().flat_map(|it| it.pages()).collect();
         prop_assert_eq!(booted.nr_kept(), covered.len() as u64);
     }
 
@@ -53,7 +53,7 @@ proptest! {
         let booted = boot(&tree.ram(), PhysAddr(root));
         for it in booted.claimable() {
             prop_assert!(is_free(it));
-            prop_assert!(booted.keeps(&pages(it)));
+            prop_assert!(booted.keeps(&it.pages()));
         }
     }
 }

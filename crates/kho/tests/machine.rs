@@ -138,17 +138,13 @@ impl Booted {
     }
 }
 
-pub(crate) fn pages(extent: Extent) -> Range<u64> {
-    extent.pfn()..extent.pfn() + extent.nr_pages()
-}
-
 pub(crate) fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
 /// Whether an extent lies in one area that is free.
 pub(crate) fn is_free(extent: Extent) -> bool {
-    let pfns = pages(extent);
+    let pfns = extent.pages();
     let is_in = |it: &Range<u64>| it.start <= pfns.start && pfns.end <= it.end;
     areas()
         .iter()

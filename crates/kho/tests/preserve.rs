@@ -4,7 +4,7 @@
 
 use crate::{
     extents::anywhere,
-    machine::{boot, is_free, overlap, pages, Booted, NODES},
+    machine::{boot, is_free, overlap, Booted, NODES},
 };
 use kernel::{
     error::code::*,
@@ -42,6 +42,11 @@ fn on_nodes(extents: &Extents) -> Booted {
     booted
 }
 
+/// Lets any extent pass.
+fn anything(_: Extent) -> kernel::error::Result {
+    Ok(())
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Insert(Vec<Extent>),
@@ -62,7 +67,7 @@ fn insert(model: &mut BTreeMap<u64, Extent>, extents: &[Extent]) -> kernel::erro
     for it in extents {
         if model
             .values()
-            .any(|other| overlap(&pages(*other), &pages(*it)))
+            .any(|other| overlap(&other.pages(), &it.pages()))
         {
             *model = before;
             return Err(EEXIST);
@@ -80,7 +85,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Insert(new) => prop_assert_eq!(
-                    extents.insert(new.iter().copied()),
+                    extents.insert(new.iter().copied(), anything),
                     insert(&mut model, &new)
                 ),
                 Step::Remove(nr) if !model.is_empty() => {
@@ -106,17 +111,17 @@ proptest! {
     ) {
         let mut model = BTreeMap::new();
         let mut extents = Extents::new().unwrap();
-        let _ = extents.insert(before.iter().copied());
+        let _ = extents.insert(before.iter().copied(), anything);
         let _ = insert(&mut model, &before);
         host::fail_allocation(Some(allocations));
-        let inserted = extents.insert(new.iter().copied());
+        let inserted = extents.insert(new.iter().copied(), anything);
         host::fail_allocation(None);
         if inserted == Err(ENOMEM) {
             let ram = Ram::new(crate::machine::areas(), extents.tree().tables());
             let booted = boot(&ram, PhysAddr(extents.tree().phys()));
             let there: Vec<_> = model.values().copied().filter(|it| is_free(*it)).collect();
             prop_assert_eq!(booted.claimable(), there);
-            prop_assert_eq!(extents.insert(new.iter().copied()), insert(&mut model, &new));
+            prop_assert_eq!(extents.insert(new.iter().copied(), anything), insert(&mut model, &new));
         } else {
             prop_assert_eq!(inserted, insert(&mut model, &new));
         }
@@ -130,7 +135,7 @@ proptest! {
             prop_assert_eq!(it.pfn() % it.nr_pages(), 0);
             prop_assert_eq!(node(it.pfn()), node(it.pfn() + it.nr_pages() - 1));
         }
-        extents.insert(split.iter().copied()).unwrap();
+        extents.insert(split.iter().copied(), anything).unwrap();
         let booted = on_nodes(&extents);
         prop_assert_eq!(booted.claimable(), split);
         claim_pages(range.clone()).unwrap();
@@ -143,7 +148,7 @@ proptest! {
     #[test]
     fn what_is_not_all_there_is_not_claimed(preserved in ranges(), claimed in ranges()) {
         let mut extents = Extents::new().unwrap();
-        extents.insert(split(preserved.clone(), node)).unwrap();
+        extents.insert(split(preserved.clone(), node), anything).unwrap();
         let booted = on_nodes(&extents);
         let before = booted.claimable();
         let ends_of = |it: &Extent| [it.pfn(), it.pfn() + it.nr_pages()];
@@ -171,7 +176,7 @@ fn folios_are_claimed_up_to_the_first_that_is_not_there() {
     let extents =
         [(0x2000, 0), (0x2200, 9), (0x2001, 0)].map(|(pfn, order)| Extent::new(pfn, order));
     let mut preserved = Extents::new().unwrap();
-    preserved.insert(extents.into_iter()).unwrap();
+    preserved.insert(extents.into_iter(), anything).unwrap();
     let booted = on_nodes(&preserved);
     let claim = |pfns: &[u64], max| claim_folios(pfns.iter(), max, Claimed::into_folio);
     assert_eq!(claim(&[0x2000, 0x2200, 0x2001], 8), 1);
@@ -182,12 +187,26 @@ fn folios_are_claimed_up_to_the_first_that_is_not_there() {
 }
 
 #[test]
+fn what_may_not_be_preserved_takes_what_comes_with_it_along() {
+    let [good, bad] = [Extent::new(0x2000, 4), Extent::new(0x4000, 9)];
+    let mut extents = Extents::new().unwrap();
+    let may = |it| match it == bad {
+        true => Err(ENXIO),
+        false => Ok(()),
+    };
+    assert_eq!(extents.insert([good, bad].into_iter(), may), Err(ENXIO));
+    assert_eq!(extents.remove([good, bad].into_iter()), 2);
+    extents.insert([bad, good].into_iter(), anything).unwrap();
+    assert_eq!(extents.remove([good, bad].into_iter()), 0);
+}
+
+#[test]
 fn what_is_not_aligned_is_not_preserved() {
     let mut extents = Extents::new().unwrap();
     let wrong = Extent::new(0x2001, 1);
-    assert_eq!(extents.insert([wrong].into_iter()), Err(EINVAL));
+    assert_eq!(extents.insert([wrong].into_iter(), anything), Err(EINVAL));
     assert_eq!(
-        extents.insert([Extent::new(0, 60)].into_iter()),
+        extents.insert([Extent::new(0, 60)].into_iter(), anything),
         Err(EINVAL)
     );
 }

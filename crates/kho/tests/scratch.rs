@@ -2,7 +2,7 @@
 
 //! Memory that the kernel that boots may have.
 
-use crate::machine::{overlap, pages, Tree, NODES};
+use crate::machine::{overlap, Tree, NODES};
 use kernel::{
     host::ram::Ram,
     kho::{boot::Memory, extent::Extent},
@@ -42,7 +42,7 @@ proptest! {
             prop_assert!(range.start < range.end && range.end <= 16 * GIB);
             prop_assert!(!overlap(&range, &NODES));
             for it in &extents {
-                prop_assert!(!overlap(&range, &pages(*it)));
+                prop_assert!(!overlap(&range, &it.pages()));
             }
         }
     }

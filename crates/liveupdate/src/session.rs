@@ -66,7 +66,7 @@ impl Session<Outgoing> {
     ///
     /// # Errors
     /// `EEXIST` the token is in use; `EBUSY` the file is preserved already; `ENOENT` no handler for such a file;
-    /// `ENOMEM`, `ENOSPC`; what the handler says otherwise.
+    /// `ENXIO` it lies in memory that the next kernel boots without; `ENOMEM`, `ENOSPC`; what the handler says otherwise.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -33,6 +33,7 @@ void kho_page_give_back(u64 pfn, u64 mark);
 void kho_page_init(u64 pfn, u64 nr);
 struct folio *kho_page_init_folio(u64 pfn, unsigned int order);
 void kho_put_folio(struct folio *folio);
+struct folio *kho_alloc_folio(unsigned int order);
 bool kho_page_same_zone(u64 one, u64 other);
 void kho_page_account(u64 pfn, u64 nr);
 bool kho_is_memory(u64 phys, u64 size);
@@ -40,9 +41,6 @@ void kho_copy_memory(void *to, u64 phys, size_t size);
 int kho_vm_find(const void *ptr, struct kho_vm_area *found);
 u64 kho_vm_pfn(const void *ptr, unsigned int page);
 void *kho_vm_map(const u64 *pfns, size_t nr, unsigned int order, unsigned int flags);
-
-/* In C, for C: from 7.3 on, elsewhere, too. */
-bool kho_scratch_overlap(phys_addr_t phys, size_t size);
 
 /* An extent: the number of its first page, and its order in the upper bits. */
 #define KHO_EXTENT_ORDER_SHIFT	52
@@ -53,8 +51,10 @@ void kho_unpreserve_extents(const u64 *extents, unsigned int nr);
 unsigned int kho_claim_folios(const u64 *pfns, unsigned int nr, unsigned int max_order,
 			      struct folio **folios);
 u64 kho_rust_root(void);
+bool kho_rust_is_free(u64 pfn, unsigned int order);
 int kho_rust_preserve(u64 pfn, u64 nr);
 void kho_rust_unpreserve(u64 pfn, u64 nr);
 bool kho_rust_claim(u64 pfn, u64 nr);
+bool kho_scratch_overlap(phys_addr_t phys, size_t size);
 
 #endif

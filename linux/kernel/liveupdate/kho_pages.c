@@ -81,6 +81,39 @@ struct page *kho_restore_pages(phys_addr_t phys, unsigned long nr_pages)
 }
 EXPORT_SYMBOL_GPL(kho_restore_pages);
 
+/* How often memory is asked for on each node when some of it came later than the kernel. */
+#define KHO_ALLOC_TRIES 64
+
+/* Zeroed memory that the next kernel boots with, too. */
+struct folio *kho_alloc_folio(unsigned int order)
+{
+	const gfp_t gfp = GFP_KERNEL | __GFP_ZERO;
+	struct folio *folio = folio_alloc(gfp, order), *other, *next;
+	LIST_HEAD(others);
+	int nid, tries;
+
+	if (!folio || kho_rust_is_free(folio_pfn(folio), order))
+		return folio;
+	list_add(&folio->lru, &others);
+	for_each_node_state(nid, N_MEMORY) {
+		for (tries = 0; tries < KHO_ALLOC_TRIES; tries++) {
+			folio = __folio_alloc_node(gfp | __GFP_THISNODE | __GFP_NOWARN, order, nid);
+			if (!folio)
+				break;
+			if (kho_rust_is_free(folio_pfn(folio), order))
+				goto free_others;
+			list_add(&folio->lru, &others);
+		}
+	}
+	folio = NULL;
+
+free_others:
+	list_for_each_entry_safe(other, next, &others, lru)
+		folio_put(other);
+
+	return folio;
+}
+
 void *kho_alloc_preserve(size_t size)
 {
 	unsigned int order = get_order(size);
@@ -91,7 +124,7 @@ void *kho_alloc_preserve(size_t size)
 		return ERR_PTR(-EINVAL);
 	if (order > MAX_PAGE_ORDER)
 		return ERR_PTR(-E2BIG);
-	folio = folio_alloc(GFP_KERNEL | __GFP_ZERO, order);
+	folio = kho_alloc_folio(order);
 	if (!folio)
 		return ERR_PTR(-ENOMEM);
 	err = kho_preserve_folio(folio);
@@ -121,18 +154,6 @@ void kho_restore_free(void *mem)
 		folio_put(folio);
 }
 EXPORT_SYMBOL_GPL(kho_restore_free);
-
-bool kho_scratch_overlap(phys_addr_t phys, size_t size)
-{
-	unsigned int i;
-
-	for (i = 0; i < kho_nr_areas; i++) {
-		if (phys < kho_areas[i].addr + kho_areas[i].size && kho_areas[i].addr < phys + size)
-			return true;
-	}
-
-	return false;
-}
 
 int kho_page_nid(u64 pfn)
 {

@@ -164,15 +164,15 @@ impl Collector<'_> {
         while let Some(last) = self.nr.checked_sub(1).filter(|it| *it > 0) {
             let (first, second) = (self.extents[last - 1], self.extents[last]);
             let (order, pages) = (first.order(), first.nr_pages());
+            if order >= self.max_order {
+                break;
+            }
             let are_halves = second.order() == order
                 && first.pfn() & pages == 0
                 && first.pfn() | pages == second.pfn()
                 && self.indices[last - 1] & pages == 0
                 && self.indices[last - 1] | pages == self.indices[last];
-            if !are_halves
-                || order >= self.max_order
-                || !pages_share_node(first.pfn(), second.pfn() + pages - 1)
-            {
+            if !are_halves || !pages_share_node(first.pfn(), second.pfn() + pages - 1) {
                 break;
             }
             // INVARIANT: The new block has the folios of both.

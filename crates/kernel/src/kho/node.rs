@@ -96,33 +96,53 @@ impl Tree {
 pub struct Leaf<'a>(&'a Tree, u64);
 
 impl Leaf<'_> {
-    /// How many there are.
-    pub const NR_BITS: u64 = 1 << LEAF_BITS;
+    /// How many there are (binary logarithm).
+    pub const ORDER: u8 = LEAF_BITS as u8;
 
-    /// Whether one of some bits is set: those of a power of two of keys, aligned to it, all of which are in the leaf.
+    /// Whether a bit is set.
     #[must_use]
-    pub fn any(self, keys: &Range<u64>) -> bool {
-        let tables = self.0.tables.borrow();
-        checked(keys).any(|(word, bit)| tables[&self.1][word] & bit != 0)
+    pub fn has(self, key: u64) -> bool {
+        let (word, bit) = place(key);
+        self.0.tables.borrow()[&self.1][word] & bit != 0
     }
 
-    /// Sets or clears bits, as for [`any`](Self::any).
-    pub fn set(self, keys: &Range<u64>, value: bool) {
+    /// Sets or clears a bit.
+    pub fn set(self, key: u64, value: bool) {
+        let (word, bit) = place(key);
         let mut tables = self.0.tables.borrow_mut();
         let table = tables.get_mut(&self.1).unwrap();
-        for (word, bit) in checked(keys) {
-            match value {
-                true => table[word] |= bit,
-                false => table[word] &= !bit,
-            }
+        match value {
+            true => table[word] |= bit,
+            false => table[word] &= !bit,
         }
+    }
+
+    /// Sets the bits of `2^order` keys, aligned to that, if none is set. All of them are in the leaf.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`: one is set. All are as they were.
+    pub fn take(self, first: u64, order: u8) -> Result {
+        if keys(first, order).any(|it| self.has(it)) {
+            return Err(EEXIST);
+        }
+        keys(first, order).for_each(|it| self.set(it, true));
+        Ok(())
+    }
+
+    /// Clears bits, as [`take`](Self::take) sets them.
+    pub fn release(self, first: u64, order: u8) {
+        keys(first, order).for_each(|it| self.set(it, false));
     }
 }
 
-/// The words and bits of keys that are as they have to be.
-fn checked(keys: &Range<u64>) -> impl Iterator<Item = (usize, u64)> + use<> {
-    let nr = keys.end - keys.start;
-    assert!(nr.is_power_of_two() && nr <= Leaf::NR_BITS && keys.start.is_multiple_of(nr));
-    let places = keys.clone().map(|it| it % Leaf::NR_BITS);
-    places.map(|it| ((it / 64) as usize, 1 << (it % 64)))
+fn place(key: u64) -> (usize, u64) {
+    let bit = key % (1 << LEAF_BITS);
+    ((bit / 64) as usize, 1 << (bit % 64))
+}
+
+/// Keys that are as they have to be.
+fn keys(first: u64, order: u8) -> Range<u64> {
+    assert!(order <= Leaf::ORDER && first.is_multiple_of(1 << order));
+    first..first + (1 << order)
 }

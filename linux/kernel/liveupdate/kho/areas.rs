@@ -11,8 +11,10 @@ use kernel::{
     prelude::*,
 };
 
+const PAGE: u64 = 4096;
+
 /// The areas are made of whole blocks: struct pages are initialised by them, and moveable memory is counted in them.
-const ALIGN: u64 = 4096 << BLOCK_ORDER;
+const ALIGN: u64 = PAGE << BLOCK_ORDER;
 
 /// How large scratch areas are: `kho_scratch=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,33 +125,83 @@ pub fn check(areas: &[Area], apart: &[Range<u64>]) -> Result<(), &'static str> {
         let Some(bytes) = range(area).filter(|it| it.end <= 1 << 52) else {
             return Err("a scratch area goes beyond all memory");
         };
-        if (area.addr | area.size) % 4096 != 0 {
+        if (area.addr | area.size) % PAGE != 0 {
             return Err("a scratch area is not made of pages");
         }
         let others = areas().take(index).filter_map(range);
-        for other in Iterator::chain(others, apart.iter().cloned()) {
-            if bytes.start < other.end && other.start < bytes.end {
-                return Err("scratch areas overlap, or what is handed over lies in them");
-            }
+        if Iterator::chain(others, apart.iter().cloned()).any(|it| overlap(&it, &bytes)) {
+            return Err("scratch areas overlap, or what is handed over lies in them");
         }
     }
     Ok(())
 }
 
-/// Whether ranges have all of another in one piece.
-#[inline]
-pub fn cover(areas: &[Area], bytes: &Range<u64>) -> bool {
-    let has_all = |it: &Area| it.addr <= bytes.start && bytes.end - it.addr <= it.size;
-    areas.iter().any(has_all)
+/// Whether areas have some of a range.
+pub fn meet(areas: &[Area], bytes: &Range<u64>) -> bool {
+    areas.iter().filter_map(range).any(|it| overlap(&it, bytes))
 }
 
-/// Whether ranges have some of another.
-#[inline]
-pub fn overlap(areas: &[Area], bytes: &Range<u64>) -> bool {
-    let has_some = |it: &Area| it.addr < bytes.end && bytes.start.saturating_sub(it.addr) < it.size;
-    areas.iter().any(has_some)
+/// Where the next kernel leaves memory alone: where it boots with it, but does not allocate.
+pub struct Free<'a> {
+    memory: &'a [Area],
+    scratch: &'a [Area],
+    /// Such pages, around those that were looked at before.
+    last: Range<u64>,
 }
 
+impl<'a> Free<'a> {
+    /// Memory without scratch memory.
+    pub fn new(memory: &'a [Area], scratch: &'a [Area]) -> Self {
+        Self {
+            memory,
+            scratch,
+            last: 0..0,
+        }
+    }
+
+    /// Checks that some pages lie there in one piece.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: the next kernel allocates there. `ENXIO`: it does not have that memory when it boots.
+    #[inline]
+    pub fn check(&mut self, pfns: &Range<u64>) -> Result {
+        if !contains(&self.last, pfns) {
+            let bytes = pfns.start.saturating_mul(PAGE)..pfns.end.saturating_mul(PAGE);
+            let around = self.around(&bytes)?;
+            self.last = around.start.div_ceil(PAGE)..around.end / PAGE;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn around(&self, bytes: &Range<u64>) -> Result<Range<u64>> {
+        if meet(self.scratch, bytes) {
+            return Err(EINVAL);
+        }
+        let mut memory = self.memory.iter().filter_map(range);
+        let mut around = memory.find(|it| contains(it, bytes)).ok_or(ENXIO)?;
+        for it in self.scratch.iter().filter_map(range) {
+            match it.end <= bytes.start {
+                true => around.start = around.start.max(it.end),
+                false => around.end = around.end.min(it.start),
+            }
+        }
+        Ok(around)
+    }
+}
+
+#[inline]
+fn contains(range: &Range<u64>, other: &Range<u64>) -> bool {
+    range.start <= other.start && other.end <= range.end
+}
+
+fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+/// The bytes of an area, if it has any.
 fn range(area: &Area) -> Option<Range<u64>> {
-    Some(area.addr..area.addr.checked_add(area.size)?)
+    let end = area.addr.checked_add(area.size)?;
+    (area.size > 0).then_some(area.addr..end)
 }

@@ -2,12 +2,12 @@
 
 //! The functions of `include/linux/kexec_handover.h` whose arguments are numbers, and what those of C call.
 
-use crate::{claim, extents::split, incoming, init, outgoing, vmalloc};
+use crate::{areas::meet, claim, extents::split, incoming, init, outgoing, vmalloc};
 use core::ptr::null_mut;
 use kernel::{
     bindings,
     ffi::{c_char, c_int, c_uint, c_void, CStr},
-    kho::{extent::Extent, mark, vm::Area},
+    kho::{extent::Extent, mark, scratch, vm::Area},
     prelude::*,
 };
 
@@ -34,6 +34,20 @@ pub(crate) extern "C" fn is_kho_boot() -> bool {
 #[export]
 pub(crate) extern "C" fn kho_rust_root() -> u64 {
     outgoing::root_phys().unwrap_or(0)
+}
+
+/// Returns whether the next kernel boots with some pages, and leaves them alone.
+#[export]
+pub(crate) extern "C" fn kho_rust_is_free(pfn: u64, order: c_uint) -> bool {
+    outgoing::free()
+        .check(&Extent::new(pfn, order as u8).pages())
+        .is_ok()
+}
+
+/// Returns whether some of a range is scratch memory.
+#[export]
+pub(crate) extern "C" fn kho_scratch_overlap(phys: bindings::phys_addr_t, size: usize) -> bool {
+    meet(scratch::areas(), &(phys..phys.saturating_add(size as u64)))
 }
 
 /// Preserves extents: `EINVAL`, `EEXIST`, `ENOMEM`. May sleep.

@@ -23,22 +23,12 @@ pub struct Extents {
     pages: Tree,
 }
 
-/// The keys of some pages, leaf by leaf.
+/// The parts of an extent that have their bits in a leaf each.
 #[inline]
-fn by_leaf(pfns: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let mut next = pfns.start;
-    core::iter::from_fn(move || {
-        let start = next;
-        next = pfns.end.min((start | (Leaf::NR_BITS - 1)) + 1);
-        (start < pfns.end).then_some(start..next)
-    })
-}
-
-/// The bit of an extent.
-#[inline]
-fn bit(extent: Extent) -> Range<u64> {
-    let key = key::encode(extent);
-    key..key + 1
+fn parts(extent: Extent) -> impl Iterator<Item = Extent> {
+    let order = extent.order().min(Leaf::ORDER);
+    let nr = 1_u64 << (extent.order() - order);
+    (0..nr).map(move |it| Extent::new(extent.pfn() + (it << order), order))
 }
 
 impl Extents {
@@ -59,15 +49,19 @@ impl Extents {
         &self.tree
     }
 
-    /// Adds extents. May sleep.
+    /// Adds extents, each of which `may` has to let pass. May sleep.
     ///
     /// # Errors
     ///
     /// `EEXIST`: pages of one are preserved already, or preserved twice here. `EINVAL`: one is not aligned. `ENOMEM`.
-    /// None is added then.
-    pub fn insert(&mut self, extents: impl Iterator<Item = Extent> + Clone) -> Result {
+    /// Those of `may`. None is added then.
+    pub fn insert(
+        &mut self,
+        extents: impl Iterator<Item = Extent> + Clone,
+        mut may: impl FnMut(Extent) -> Result,
+    ) -> Result {
         for (done, it) in extents.clone().enumerate() {
-            if let Err(err) = self.insert_one(it) {
+            if let Err(err) = self.insert_one(it, &mut may) {
                 self.remove(extents.take(done));
                 return Err(err);
             }
@@ -76,27 +70,42 @@ impl Extents {
     }
 
     #[inline]
-    fn insert_one(&mut self, extent: Extent) -> Result {
+    fn insert_one(&self, extent: Extent, may: impl FnOnce(Extent) -> Result) -> Result {
         if extent.order() > MAX_ORDER || extent.pfn() & (extent.nr_pages() - 1) != 0 {
             return Err(EINVAL);
         }
-        for keys in by_leaf(pages(extent)) {
-            if self.pages.grow(keys.start)?.any(&keys) {
-                return Err(EEXIST);
+        may(extent)?;
+        let key = key::encode(extent);
+        let leaf = self.tree.grow(key)?;
+        match extent.order() <= Leaf::ORDER {
+            true => self.take(extent)?,
+            false => self.take_large(extent)?,
+        }
+        leaf.set(key, true);
+        Ok(())
+    }
+
+    /// Takes pages whose bits are in one leaf.
+    #[inline]
+    fn take(&self, part: Extent) -> Result {
+        self.pages.grow(part.pfn())?.take(part.pfn(), part.order())
+    }
+
+    #[cold]
+    fn take_large(&self, extent: Extent) -> Result {
+        for (done, it) in parts(extent).enumerate() {
+            if let Err(err) = self.take(it) {
+                parts(extent).take(done).for_each(|it| self.release(it));
+                return Err(err);
             }
         }
-        let bit = bit(extent);
-        self.tree.grow(bit.start)?.set(&bit, true);
-        self.set_pages(extent, true);
         Ok(())
     }
 
     #[inline]
-    fn set_pages(&mut self, extent: Extent, value: bool) {
-        for keys in by_leaf(pages(extent)) {
-            if let Some(leaf) = self.pages.leaf(keys.start) {
-                leaf.set(&keys, value);
-            }
+    fn release(&self, part: Extent) {
+        if let Some(leaf) = self.pages.leaf(part.pfn()) {
+            leaf.release(part.pfn(), part.order());
         }
     }
 
@@ -106,24 +115,18 @@ impl Extents {
     }
 
     #[inline]
-    fn remove_one(&mut self, extent: Extent) -> bool {
+    fn remove_one(&self, extent: Extent) -> bool {
         if extent.order() > MAX_ORDER {
             return false;
         }
-        let bit = bit(extent);
-        let leaf = self.tree.leaf(bit.start).filter(|it| it.any(&bit));
-        if let Some(leaf) = leaf {
-            leaf.set(&bit, false);
-            self.set_pages(extent, false);
-            return true;
-        }
-        false
+        let key = key::encode(extent);
+        let Some(leaf) = self.tree.leaf(key).filter(|it| it.has(key)) else {
+            return false;
+        };
+        leaf.set(key, false);
+        parts(extent).for_each(|it| self.release(it));
+        true
     }
-}
-
-/// The pages of an extent.
-pub fn pages(extent: Extent) -> Range<u64> {
-    extent.pfn()..extent.pfn() + extent.nr_pages()
 }
 
 /// The extents of a range of pages, each of which lies on one node. `node` tells that of a page.

@@ -193,12 +193,12 @@ extern "C" fn kho_rust_init() -> c_int {
         return 0;
     }
     let is_adopted = IS_ADOPTED.load(Relaxed);
-    show::incoming();
+    let folder = show::incoming();
     if let Some(address) = incoming::tree_phys() {
         // It is looked at for as long as the kernel runs.
         core::mem::forget(Restored::<Page>::claim(address));
     }
-    let made = outgoing::init().and_then(|()| publish_metadata(kexec_count()));
+    let made = outgoing::init(folder).and_then(|()| publish_metadata(kexec_count()));
     match made {
         // SAFETY: Once; areas that were not adopted are those of a plan.
         Ok(()) if !is_adopted => unsafe { scratch::lend() },

@@ -2,21 +2,17 @@
 
 //! What this kernel leaves to the next one: extents, and a device tree that says what they are.
 
-use crate::{
-    areas::{cover, overlap},
-    extents::{pages, Extents},
-    show::Shown,
-};
-use core::ops::Range;
+use crate::{areas::Free, extents::Extents, show::Shown};
 use kernel::{
     ffi::CStr,
     kho::{
         extent::Extent,
         fdt::{FdtMut, Page},
-        scratch, Preserved,
+        scratch,
+        show::Folder,
+        Preserved,
     },
     new_mutex,
-    page::PAGE_SHIFT,
     prelude::*,
     sync::{Mutex, SetOnce},
     warn_on,
@@ -47,12 +43,12 @@ fn outgoing() -> Result<&'static Outgoing> {
     OUTGOING.as_ref().map(|it| &**it).ok_or(EINVAL)
 }
 
-/// Makes room for what this kernel leaves. May sleep.
+/// Makes room for what this kernel leaves, and shows it in a folder. May sleep.
 ///
 /// # Errors
 ///
 /// `ENOMEM`.
-pub(crate) fn init() -> Result {
+pub(crate) fn init(folder: Folder) -> Result {
     let extents = Extents::new()?;
     let tree = extents.tree().phys().to_ne_bytes();
     let init = pin_init!(Outgoing {
@@ -64,7 +60,7 @@ pub(crate) fn init() -> Result {
         Preserved::new()?,
         &[(c"compatible", COMPATIBLE), (MEMORY_MAP, &tree)],
     )?;
-    let shown = Shown::new(root.page());
+    let shown = Shown::new(folder, root.page());
     *outgoing()?.root.lock() = Some((root, shown));
     Ok(())
 }
@@ -76,29 +72,9 @@ pub(crate) fn root_phys() -> Result<u64> {
     Ok(root.page().phys().0)
 }
 
-/// Checks that the next kernel leaves an extent alone.
-#[inline]
-fn check(extent: Extent) -> Result {
-    let pfns = pages(extent);
-    let bytes = pfns.start << PAGE_SHIFT..pfns.end << PAGE_SHIFT;
-    if cover(scratch::memory(), &bytes) && !overlap(scratch::areas(), &bytes) {
-        return Ok(());
-    }
-    refuse(&bytes)
-}
-
-#[cold]
-fn refuse(bytes: &Range<u64>) -> Result {
-    let (why, err) = match overlap(scratch::areas(), bytes) {
-        true => ("it is scratch memory", EINVAL),
-        false => ("the next kernel does not boot with it", ENXIO),
-    };
-    pr_err!(
-        "memory at {:#x} cannot be preserved: {}\n",
-        bytes.start,
-        why
-    );
-    Err(err)
+/// Where memory can be preserved.
+pub(crate) fn free() -> Free<'static> {
+    Free::new(scratch::memory(), scratch::areas())
 }
 
 /// Preserves extents, each of them for one owner, who keeps it in place. May sleep.
@@ -108,16 +84,26 @@ fn refuse(bytes: &Range<u64>) -> Result {
 /// `EINVAL`: the next kernel allocates there. `ENXIO`: it does not have that memory when it boots. `EEXIST`: somebody
 /// preserves it already. `ENOMEM`. None is preserved.
 pub(crate) fn preserve(extents: impl Iterator<Item = Extent> + Clone) -> Result {
-    extents.clone().try_for_each(check)?;
-    let preserved = outgoing()?.extents.lock().insert(extents.clone());
-    if preserved == Err(EEXIST) {
-        let first = extents.map(Extent::pfn).next();
-        pr_err!(
-            "some of what begins at page {:#x?} is preserved already\n",
-            first
-        );
-    }
-    preserved
+    let mut free = free();
+    let mut last = Extent::FIRST;
+    let preserved = outgoing()?.extents.lock().insert(extents, |it| {
+        last = it;
+        free.check(&it.pages())
+    });
+    preserved.inspect_err(|err| refuse(last, *err))
+}
+
+/// Says why an extent cannot be preserved.
+#[cold]
+fn refuse(extent: Extent, err: Error) {
+    let why = match err {
+        EINVAL => "they are scratch memory, or not aligned",
+        ENXIO => "the next kernel does not boot with them",
+        EEXIST => "some are preserved already",
+        _ => return,
+    };
+    let (nr, pfn) = (extent.nr_pages(), extent.pfn());
+    pr_err!("{} pages at {:#x} cannot be preserved: {}\n", nr, pfn, why);
 }
 
 /// Undoes [`preserve`]. May sleep.

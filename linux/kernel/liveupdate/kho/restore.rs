@@ -116,7 +116,7 @@ impl Marker<'_> {
 
 impl Visitor for Marker<'_> {
     fn extent(&mut self, extent: Extent) {
-        let (pfn, end) = (extent.pfn(), extent.pfn() + extent.nr_pages());
+        let Range { start: pfn, end } = extent.pages();
         if !self.area.pfns.contains(&pfn) {
             self.area = self.memory.area(pfn);
         }

@@ -29,10 +29,10 @@ impl Visitor for Finder {
 
     fn extent(&mut self, extent: Extent) {
         // Of an extent that is nowhere only a little has to be looked at.
-        let end = (extent.pfn() + extent.nr_pages()).min(self.end);
-        if extent.pfn() < end {
-            (extent.pfn() >> PIECE_ORDER..=(end - 1) >> PIECE_ORDER)
-                .for_each(|it| self.busy.set(it));
+        let pfns = extent.pages();
+        let end = pfns.end.min(self.end);
+        if pfns.start < end {
+            (pfns.start >> PIECE_ORDER..=(end - 1) >> PIECE_ORDER).for_each(|it| self.busy.set(it));
         }
     }
 

@@ -46,14 +46,6 @@ fn text(folder: Folder, name: &CStr, text: fmt::Arguments<'_>) -> Result<Blob> {
     Blob::of(folder, name, bytes)
 }
 
-fn kho() -> Folder {
-    static KHO: SetOnce<Folder> = SetOnce::new();
-    if KHO.as_ref().is_none() {
-        KHO.populate(Folder::new(c"kho"));
-    }
-    KHO.as_ref().map_or_else(|| Folder::new(c"kho"), |it| *it)
-}
-
 /// What became of what the previous kernel preserved.
 static TALLY: SetOnce<Tally> = SetOnce::new();
 
@@ -65,12 +57,13 @@ pub(crate) fn remember(tally: Tally) {
 /// What the previous kernel left, in `kho/in`.
 static INCOMING: SetOnce<Shown> = SetOnce::new();
 
-/// Shows what the previous kernel left: as it is now, since those whose memory it is free it.
-pub(crate) fn incoming() {
+/// Makes the folder. Shows what the previous kernel left: as it is now, since those whose memory it is free it.
+pub(crate) fn incoming() -> Folder {
+    let kho = Folder::new(c"kho");
     let Some(tree) = incoming::tree() else {
-        return;
+        return kho;
     };
-    let folder = kho().folder(c"in");
+    let folder = kho.folder(c"in");
     let mut shown = Shown {
         blobs: folder.folder(c"sub_fdts"),
         shown: KVec::new(),
@@ -91,12 +84,13 @@ pub(crate) fn incoming() {
         shown.keep(blob());
     }
     INCOMING.populate(shown);
+    kho
 }
 
 impl Shown {
     /// Shows what this kernel leaves, in `kho/out`: the device tree, and where the next kernel allocates.
-    pub(crate) fn new(root: &Preserved<Page>) -> Self {
-        let out = kho().folder(c"out");
+    pub(crate) fn new(kho: Folder, root: &Preserved<Page>) -> Self {
+        let out = kho.folder(c"out");
         let mut shown = Self {
             blobs: out.folder(c"sub_fdts"),
             shown: KVec::new(),

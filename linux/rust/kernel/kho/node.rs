@@ -2,17 +2,14 @@
 
 //! Trees of pages, which this kernel writes and the next one reads.
 
-use crate::{
-    alloc::{flags::__GFP_ZERO, AllocError, Flags},
-    bindings,
-    page::PAGE_SIZE,
-    prelude::*,
-};
-use core::{cell::Cell, ops::Range, ptr::NonNull};
+use crate::{bindings, page::PAGE_SIZE, prelude::*};
+use core::{cell::Cell, ptr::NonNull, slice};
 
 /// The words of a page.
 type Words = [Cell<u64>; PAGE_SIZE / 8];
 
+/// Bits in a word (binary logarithm).
+const WORD_ORDER: u8 = 6;
 /// Bits of a key that a leaf resolves.
 const LEAF_BITS: u32 = 15;
 /// Bits of a key that a page of addresses resolves.
@@ -33,11 +30,13 @@ pub struct Tree {
 // SAFETY: The pages are owned like the contents of a `Box`.
 unsafe impl Send for Tree {}
 
+/// A zeroed page that the next kernel can read.
 fn page() -> Result<NonNull<Words>> {
-    const FLAGS: Flags = GFP_KERNEL;
     // SAFETY: No requirements.
-    let page = unsafe { bindings::get_zeroed_page_noprof((FLAGS | __GFP_ZERO).as_raw()) };
-    NonNull::new(page as *mut Words).ok_or(AllocError.into())
+    let folio = NonNull::new(unsafe { bindings::kho_alloc_folio(0) }).ok_or(ENOMEM)?;
+    // SAFETY: It is one page, and ours.
+    let page = unsafe { bindings::folio_address(folio.as_ptr()) };
+    NonNull::new(page.cast()).ok_or(ENOMEM)
 }
 
 /// The word for a key, of a page of a level above 0.
@@ -90,7 +89,8 @@ impl Tree {
     }
 
     /// Goes to the leaf of a key; `make` gives the page where there is none.
-    fn descend(&self, key: u64, make: impl Fn() -> Result<NonNull<Words>>) -> Result<Leaf<'_>> {
+    #[inline(never)]
+    fn descend(&self, key: u64, make: fn() -> Result<NonNull<Words>>) -> Result<Leaf<'_>> {
         if !self.has(key) {
             return Err(EINVAL);
         }
@@ -162,35 +162,64 @@ impl Drop for Tree {
 pub struct Leaf<'a>(&'a Words);
 
 impl<'a> Leaf<'a> {
-    /// How many there are.
-    pub const NR_BITS: u64 = 1 << LEAF_BITS;
+    /// How many there are (binary logarithm).
+    pub const ORDER: u8 = LEAF_BITS as u8;
 
-    /// The words that the bits of some keys are in, and which bits of each. There is a power of two of keys, aligned to it.
+    /// The word that the bit of a key is in, and the bit.
     #[inline]
-    fn words(self, keys: &Range<u64>) -> (&'a [Cell<u64>], u64) {
-        let first = (keys.start % Self::NR_BITS) as usize;
-        let nr = (keys.end - keys.start) as usize;
-        let mask = u64::MAX >> (64 - nr.clamp(1, 64)) << (first % 64);
-        let words = first / 64..(first / 64 + nr.div_ceil(64)).min(self.0.len());
-        (&self.0[words], mask)
+    fn bit(self, key: u64) -> (&'a Cell<u64>, u64) {
+        (&self.0[(key / 64) as usize % self.0.len()], 1 << (key % 64))
     }
 
-    /// Whether one of some bits is set: those of a power of two of keys, aligned to it, all of which are in the leaf.
+    /// The words that the bits of some keys are in, and which bits of each.
     #[inline]
-    pub fn any(self, keys: &Range<u64>) -> bool {
-        let (words, mask) = self.words(keys);
-        words.iter().any(|it| it.get() & mask != 0)
-    }
-
-    /// Sets or clears bits, as for [`any`](Self::any).
-    #[inline]
-    pub fn set(self, keys: &Range<u64>, value: bool) {
-        let (words, mask) = self.words(keys);
-        for it in words {
-            it.set(match value {
-                true => it.get() | mask,
-                false => it.get() & !mask,
-            });
+    fn words(self, first: u64, order: u8) -> (&'a [Cell<u64>], u64) {
+        if order < WORD_ORDER {
+            let ones = u64::MAX >> (64 - (1 << order));
+            return (slice::from_ref(self.bit(first).0), ones << (first % 64));
         }
+        let index = (first / 64) as usize % self.0.len();
+        let end = index + (1 << (order - WORD_ORDER).min(Self::ORDER - WORD_ORDER));
+        (&self.0[index..end.min(self.0.len())], u64::MAX)
+    }
+
+    /// Whether a bit is set.
+    #[inline]
+    pub fn has(self, key: u64) -> bool {
+        let (word, bit) = self.bit(key);
+        word.get() & bit != 0
+    }
+
+    /// Sets or clears a bit.
+    #[inline]
+    pub fn set(self, key: u64, value: bool) {
+        let (word, bit) = self.bit(key);
+        word.set(match value {
+            true => word.get() | bit,
+            false => word.get() & !bit,
+        });
+    }
+
+    /// Sets the bits of `2^order` keys, aligned to that, if none is set. All of them are in the leaf.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`: one is set. All are as they were.
+    #[inline]
+    pub fn take(self, first: u64, order: u8) -> Result {
+        let (words, mask) = self.words(first, order);
+        // All of them, in fewer instructions than up to the first that is set: usually there is none.
+        if words.iter().fold(0, |set, it| set | it.get()) & mask != 0 {
+            return Err(EEXIST);
+        }
+        words.iter().for_each(|it| it.set(it.get() | mask));
+        Ok(())
+    }
+
+    /// Clears bits, as [`take`](Self::take) sets them.
+    #[inline]
+    pub fn release(self, first: u64, order: u8) {
+        let (words, mask) = self.words(first, order);
+        words.iter().for_each(|it| it.set(it.get() & !mask));
     }
 }
