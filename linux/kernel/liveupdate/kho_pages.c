@@ -108,8 +108,10 @@ struct folio *kho_alloc_folio(unsigned int order)
 	folio = NULL;
 
 free_others:
-	list_for_each_entry_safe(other, next, &others, lru)
+	list_for_each_entry_safe(other, next, &others, lru) {
+		list_del(&other->lru);
 		folio_put(other);
+	}
 
 	return folio;
 }

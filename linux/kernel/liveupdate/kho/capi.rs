@@ -50,7 +50,7 @@ pub(crate) extern "C" fn kho_scratch_overlap(phys: bindings::phys_addr_t, size: 
     meet(scratch::areas(), &(phys..phys.saturating_add(size as u64)))
 }
 
-/// Preserves extents: `EINVAL`, `EEXIST`, `ENOMEM`. May sleep.
+/// Preserves extents: `EINVAL`, `ENXIO`, `EEXIST`, `ENOMEM`. May sleep.
 ///
 /// # Safety
 ///
@@ -74,7 +74,7 @@ pub(crate) unsafe extern "C" fn kho_unpreserve_extents(extents: *const u64, nr: 
     outgoing::unpreserve(extents.iter().copied());
 }
 
-/// Preserves a range of pages, in as few extents as can be: `EINVAL`, `EEXIST`, `ENOMEM`. May sleep.
+/// Preserves a range of pages, in as few extents as can be: `EINVAL`, `ENXIO`, `EEXIST`, `ENOMEM`. May sleep.
 #[export]
 pub(crate) extern "C" fn kho_rust_preserve(pfn: u64, nr: u64) -> c_int {
     errno(outgoing::preserve(split(pfn..pfn + nr, mark::node)))
@@ -123,7 +123,7 @@ pub(crate) unsafe extern "C" fn kho_claim_folios(
     }) as c_uint
 }
 
-/// Preserves an area of vmalloc: `EINVAL`, `EOPNOTSUPP`, `EEXIST`, `ENOMEM`. May sleep.
+/// Preserves an area of vmalloc: `EINVAL`, `EOPNOTSUPP`, `ENXIO`, `EEXIST`, `ENOMEM`. May sleep.
 ///
 /// # Safety
 ///
