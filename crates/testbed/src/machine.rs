@@ -142,12 +142,12 @@ impl Machine {
         Ok(())
     }
 
-    /// Has the agent go into the loaded kernel, and waits for nothing.
+    /// Has the agent do something, and waits for nothing.
     ///
     /// # Errors
     /// When the machine is gone.
-    pub fn start_kexec(&mut self) -> Result<()> {
-        self.agent.send(Op::Kexec).map(drop)
+    pub fn send(&mut self, op: Op) -> Result<()> {
+        self.agent.send(op).map(drop)
     }
 
     /// Goes into the loaded kernel and waits for its agent. The inner error is the old kernel's refusal.

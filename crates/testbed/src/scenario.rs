@@ -66,6 +66,9 @@ pub enum Action {
     NotPrinted(&'static str),
     /// Steps of which each depends on what the one before gave.
     Play(Play),
+    /// Has the agent do something by which the machine gets into a kernel that prints a line with this text, and has no agent.
+    /// With that the scenario ends.
+    Last(Op, &'static str),
     /// Tells ours from C's: see the module's text. `symptom` is part of the error that C's defect leads to.
     Judge {
         /// What ours does and C does not.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The upstream selftests of live update, unmodified, as static programs.
+//! The upstream selftests of live update and KHO, unmodified, as static programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ const SELFTESTS: &str = "tools/testing/selftests";
 /// What the programs are made from, besides the C library.
 const INPUTS: &[&str] = &[
     "tools/testing/selftests/liveupdate",
+    "tools/testing/selftests/kho",
     "tools/testing/selftests/lib.mk",
     "tools/testing/selftests/kselftest.h",
     "tools/testing/selftests/kselftest_harness.h",
@@ -94,6 +95,15 @@ fn compile(cache: &Cache, kernel: &KernelImage, toolchain: &Toolchain, dir: &Pat
     // The makefile leaves objects beside the sources, whatever OUTPUT says; old ones may be of other headers.
     remove_products(&sources)?;
     run::logged(&mut build, &logs.join("selftests.log"), &mut step)?;
+    // A script is what makes this one, and much else.
+    let mut build = toolchain.command("gcc");
+    build
+        .args(["-static", "-isystem"])
+        .arg(headers.join("include"))
+        .arg("-o")
+        .arg(out.join("kho"))
+        .arg(kernel.tree.join(SELFTESTS).join("kho/init.c"));
+    run::logged(&mut build, &logs.join("selftest-kho.log"), &mut step)?;
     remove_products(&sources)?;
     let built = programs(&out)?.len();
     fs::rename(&out, dir).with_context(|| format!("cannot create {}", dir.display()))?;

@@ -6,6 +6,7 @@
 use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
+use luo_guest::proto::Op;
 
 use super::{
     Layout, Phase, PhasesFigure, Results, boot, memory,
@@ -176,7 +177,7 @@ impl Way {
         let mut guide = Guide { gdb, qmp, symbols };
         let mut way = Self::default();
         let left = guide.at("__x64_sys_reboot")?;
-        let (_, moment) = guide.reach(&[left], || stand.machine.start_kexec())?;
+        let (_, moment) = guide.reach(&[left], || stand.machine.send(Op::Kexec))?;
         way.last = Some(moment);
         way.reach(&mut guide, FREEZE, "device_shutdown")?;
         let kexec = way.reach(&mut guide, "devices shut down", "machine_kexec")?;

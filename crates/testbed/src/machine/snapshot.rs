@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use luo_guest::proto::Op;
 
 use super::{Machine, MachineConfig, Prepared, accel, config, gdb::Gdb, qmp, qmp::Qmp};
 
@@ -97,7 +98,7 @@ impl Source {
         for (name, address) in places {
             gdb.break_at(address)?;
             let held = if kept.is_empty() {
-                gdb.hold_at(address, || self.machine.start_kexec(), timeout)?
+                gdb.hold_at(address, || self.machine.send(Op::Kexec), timeout)?
             } else {
                 // A machine that was saved has no disks before that.
                 self.qmp.cont()?;

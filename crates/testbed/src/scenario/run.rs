@@ -134,6 +134,9 @@ impl<'a> Stage<'a> {
             {
                 return self.expect_defect(action, symptom).with_context(step);
             }
+            if let Action::Last(op, text) = action {
+                return self.leave(op, text).with_context(step);
+            }
             self.act(action).with_context(step)?;
         }
         self.check_log()?;
@@ -213,8 +216,17 @@ impl<'a> Stage<'a> {
                 Ok(())
             }
             Action::Judge { action, .. } => self.act(action),
+            Action::Last(op, text) => self.leave(op, text),
             Action::Play(play) => play.run(self),
         }
+    }
+
+    fn leave(&mut self, op: &Op, text: &str) -> Result<()> {
+        self.check_log()?;
+        self.machine.send(op.clone())?;
+        let is_it = |line: &str| line.contains(text).then_some(());
+        let timeout = self.patiently(OP_TIMEOUT);
+        self.machine.wait_for_line(is_it, timeout)
     }
 
     fn kexec(&mut self, hop: &Hop) -> Result<()> {

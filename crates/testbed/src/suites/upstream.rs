@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The kernel tree's own tests: tools/testing/selftests/liveupdate and lib/tests/liveupdate.c.
+//! The kernel tree's own tests: tools/testing/selftests/liveupdate and kho, lib/tests/liveupdate.c.
 
-use crate::scenario::{
-    Action, Flavor, Scenario,
-    steps::{
-        close, close_device, create, fetch, finish, full, kexec, memfd, open, preserve, program,
-        retrieve, verify,
+use crate::{
+    operator::exec,
+    scenario::{
+        Action, Flavor, Scenario,
+        steps::{
+            close, close_device, create, fetch, finish, full, kexec, memfd, open, preserve,
+            program, retrieve, verify,
+        },
     },
 };
 
@@ -19,6 +22,9 @@ const STAGED: [&str; 4] = [
     "luo_stress_sessions",
     "luo_stress_files",
 ];
+
+/// `init.c` of the folder of that name.
+const KHO: &str = "kho";
 
 pub(super) fn programs(flavor: Flavor) -> Vec<Scenario> {
     let name = |test: &str| format!("upstream/{test} on {}", flavor.name());
@@ -34,7 +40,22 @@ pub(super) fn programs(flavor: Flavor) -> Vec<Scenario> {
         ];
         scenarios.push(Scenario::new(name(test), flavor, actions));
     }
+    let kho = Scenario::new(name(KHO), flavor, kho(flavor));
+    scenarios.push(kho.on(|machine| machine.kho_test = true));
     scenarios
+}
+
+/// Upstream's script has the program alone in a machine, where it mounts what it needs and goes into `/kernel`, without an
+/// initial ramdisk.
+fn kho(flavor: Flavor) -> Vec<Action> {
+    let alone = format!("umount -l /proc && exec {FOLDER}/{KHO}");
+    let runs = exec(&["unshare", "-m", "sh", "-c", &alone]);
+    vec![
+        program(&["mkdir", "/debugfs"], vec![]),
+        program(&["/init", "payload", flavor.name(), "/kernel"], vec![]),
+        Action::NotPrinted("KHO restore"),
+        Action::Last(runs, "KHO restore succeeded"),
+    ]
 }
 
 /// The test in the kernel binds three FLBs to the memfd handler and says on the log what is called.
