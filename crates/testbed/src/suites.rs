@@ -27,6 +27,7 @@ mod load;
 mod memfd;
 mod memfd_memory;
 mod model;
+mod plug;
 mod testbed;
 mod upstream;
 
@@ -228,6 +229,7 @@ fn all(flavors: &[Flavor], with_selftests: bool) -> Vec<Scenario> {
         scenarios.extend(defects_kexec::all(flavor));
         scenarios.extend(defects_probe::all(flavor));
         scenarios.extend(defects_memfd::all(flavor));
+        scenarios.extend(plug::all(flavor));
         scenarios.extend(agent::all(flavor));
     }
     scenarios.extend(flavors.last().into_iter().flat_map(|&it| testbed::all(it)));

@@ -17,11 +17,11 @@ use crate::{
     },
 };
 
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
 
 /// A node ends there, in the middle of a huge page.
-const FIRST_NODE_KIB: u64 = (1 << 20) + 12;
+pub(super) const FIRST_NODE_KIB: u64 = (1 << 20) + 12;
 /// The same, as the kernel prints it.
 const FIRST_NODE: &str = "Initmem setup node 0 [mem 0x0000000000001000-0x0000000040002fff]";
 /// Of this memory of the files, each node has its part.
@@ -37,14 +37,6 @@ const KEXECS: u32 = 20;
 const KEXECS_WITH_AIDS: u32 = 5;
 /// What counters and caches of the processors may hold back; a leak loses more.
 const TOLERANCE_KIB: u64 = 3 * KIB;
-
-/// With this the second node has 64 MiB, and so it is known where memory that comes later belongs.
-const UNPLUGGED: &str = "memmap=960M%0x40000000-1 kho_scratch=64M,128M,4M";
-/// Gives it a block of the rest.
-const PLUG: &str =
-    "cd /sys/devices/system/memory && echo 0x48000000 > probe && echo ONLINE > memory9/state";
-/// What the kernel says of that.
-const NOT_THERE: &str = "the next kernel does not boot with them";
 
 type File = (&'static str, MemfdSpec);
 
@@ -75,15 +67,9 @@ fn of_route([from, to]: [Flavor; 2]) -> Vec<Scenario> {
         ]);
     }
     if from == Flavor::Rust && to == Flavor::Rust {
-        scenarios.extend([
-            scenario("memory grows", grows(to)).on(|machine| {
-                machine.first_cmdline = HALF.into();
-            }),
-            scenario("memory is plugged", plugged(to, false))
-                .on(plug)
-                .expecting(NOT_THERE),
-            scenario("moveable memory is plugged", plugged(to, true)).on(plug),
-        ]);
+        scenarios.push(scenario("memory grows", grows(to)).on(|machine| {
+            machine.first_cmdline = HALF.into();
+        }));
     }
     scenarios
 }
@@ -102,12 +88,7 @@ fn upstream_on_two_nodes(to: Flavor) -> Vec<Action> {
     [has_two_nodes(), upstream(to), has_two_nodes()].concat()
 }
 
-fn plug(machine: &mut MachineConfig) {
-    machine.first_cmdline = UNPLUGGED.into();
-    two_nodes(machine);
-}
-
-fn two_nodes(machine: &mut MachineConfig) {
+pub(super) fn two_nodes(machine: &mut MachineConfig) {
     machine.first_node_kib = Some(FIRST_NODE_KIB);
 }
 
@@ -210,51 +191,6 @@ pub(super) fn shrinks() -> Scenario {
         .expecting(LOST)
         .expecting("is leaked")
         .expecting("cannot be retrieved")
-}
-
-/// The next kernel boots without what comes to the second node while this one runs. What lies there for good cannot be
-/// preserved, and what can be moved is. All that the kernel needs itself is elsewhere.
-fn plugged(to: Flavor, is_movable: bool) -> Vec<Action> {
-    let (first, plugged) = (full(1, 64 * MIB), full(2, 96 * MIB));
-    let online = if is_movable {
-        "online_movable"
-    } else {
-        "online_kernel"
-    };
-    let mut actions = vec![
-        program(&["sh", "-c", &PLUG.replace("ONLINE", online)], vec![]),
-        on_processor(0),
-        memfd("first", &first),
-        on_processor(1),
-        memfd("plugged", &plugged),
-        Action::Play(Play::new(&[], |stage| {
-            let kib = shared_kib(stage, 1)?;
-            ensure!(kib > 64 * KIB, "{kib} KiB of the file are on node 1");
-            Ok(())
-        })),
-        open(),
-        create("s"),
-        preserve("s", 0, "first"),
-    ];
-    if is_movable {
-        actions.push(preserve("s", 1, "plugged"));
-    } else {
-        actions.extend([
-            fails(preserve("s", 1, "plugged"), libc::ENXIO),
-            Action::Printed(NOT_THERE),
-        ]);
-    }
-    actions.extend([
-        verify("plugged", &plugged),
-        kexec(to),
-        open(),
-        retrieve("s"),
-    ]);
-    if is_movable {
-        actions.extend([fetch("s", 1, "plugged"), verify("plugged", &plugged)]);
-    }
-    actions.extend([fetch("s", 0, "first"), verify("first", &first), finish("s")]);
-    actions
 }
 
 /// How much memory the running kernel has, beside how much the machine has.
@@ -360,7 +296,7 @@ fn has_two_nodes() -> Vec<Action> {
 }
 
 /// The agent, which starts the shell, takes memory near this processor from now on.
-fn on_processor(number: usize) -> Action {
+pub(super) fn on_processor(number: usize) -> Action {
     let pin = format!("taskset -p {:x} $PPID", 1 << number);
     program(&["sh", "-c", &pin], vec!["new affinity mask"])
 }
@@ -378,7 +314,7 @@ fn lie_on_both_nodes() -> Action {
     }))
 }
 
-fn shared_kib(stage: &mut Stage<'_>, node: u32) -> Result<u64> {
+pub(super) fn shared_kib(stage: &mut Stage<'_>, node: u32) -> Result<u64> {
     let path = format!("/sys/devices/system/node/node{node}/meminfo");
     let Ok(Reply::Bytes(bytes)) = stage.call(Op::ReadFile { path: path.clone() })? else {
         bail!("there is no node {node}")
