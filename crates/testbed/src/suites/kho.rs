@@ -21,7 +21,7 @@ pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;
 
 /// A node ends there, in the middle of a huge page.
-pub(super) const FIRST_NODE_KIB: u64 = (1 << 20) + 12;
+const FIRST_NODE_KIB: u64 = (1 << 20) + 12;
 /// The same, as the kernel prints it.
 const FIRST_NODE: &str = "Initmem setup node 0 [mem 0x0000000000001000-0x0000000040002fff]";
 /// Of this memory of the files, each node has its part.
