@@ -23,7 +23,38 @@ use crate::{
 /// A process that was killed too late this often cannot be killed in time.
 const ATTEMPTS: u32 = 4;
 
-/// Forks a process for `op`, and kills it so long after it has begun.
+/// How often it is looked how long a process has run, and how many times at most: it may wait for something.
+const LOOK: Duration = Duration::from_micros(100);
+const LOOKS: u32 = 10_000;
+
+/// How long a process has run, on any processor; nothing if it has ended.
+fn run_time(pid: Pid) -> Option<Duration> {
+    let mut clock = 0;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: there is room for a clock, and then for a time.
+    let found = unsafe {
+        libc::clock_getcpuclockid(pid.as_raw_pid(), &mut clock) == 0
+            && libc::clock_gettime(clock, &mut time) == 0
+    };
+    let (seconds, nanoseconds) = (time.tv_sec.cast_unsigned(), time.tv_nsec as u32);
+    found.then(|| Duration::new(seconds, nanoseconds))
+}
+
+/// Waits until a process has run so much longer: on a busy host another processor may be far ahead of it.
+fn let_run(pid: Pid, longer: Duration) {
+    let Some(begun) = run_time(pid) else { return };
+    for _ in 0..LOOKS {
+        match run_time(pid) {
+            Some(now) if now - begun < longer => thread::sleep(LOOK),
+            _ => return,
+        }
+    }
+}
+
+/// Forks a process for `op`, and kills it when it has run for so long.
 pub(crate) fn run(slots: &mut Slots, op: Op, after_us: u64) -> Outcome {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).tried("pipe")?;
     let (mut begun, mut begins) = (File::from(read), File::from(write));
@@ -38,7 +69,7 @@ pub(crate) fn run(slots: &mut Slots, op: Op, after_us: u64) -> Outcome {
         .ok_or_else(std::io::Error::last_os_error)
         .tried("fork")?;
     begun.read_exact(&mut [0]).tried("read from child")?;
-    thread::sleep(Duration::from_micros(after_us));
+    let_run(pid, Duration::from_micros(after_us));
     rustix::process::kill_process(pid, Signal::KILL).tried("kill")?;
     rustix::process::waitpid(Some(pid), WaitOptions::empty())
         .tried("wait for child")?

@@ -189,7 +189,7 @@ pub enum Op {
         timeout_ms: u64,
     },
 
-    /// Has a forked process begin something, and kills it so much later. Waits until it is gone.
+    /// Has a forked process begin something, and kills it when it has run for so long. Waits until it is gone.
     KilledDuring { op: Box<Op>, after_us: u64 },
     /// The same for something that cannot be done twice: it has to be undone as often as the process was killed too late, and the
     /// agent then does it itself. Fails with `EEXIST` if the process was never killed before its end.
