@@ -78,8 +78,7 @@ pub(super) fn carry_through(
         pages,
         ..memory::spec(Folio::Small, mib)
     };
-    let (slot, create) = (memory::FILE.to_owned(), spec.clone());
-    stand.call(Op::MemfdCreate { slot, spec: create })?;
+    memory::create(&mut stand, spec.clone())?;
     stand.open_device()?;
     let create_session = stand.create_session(memory::SESSION)?;
     let preserve = stand.call(memory::preserve())?.1;
