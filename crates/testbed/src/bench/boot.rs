@@ -78,7 +78,8 @@ pub(super) fn carry_through(
         pages,
         ..memory::spec(Folio::Small, mib)
     };
-    memory::create(&mut stand, spec.clone())?;
+    let (slot, create) = (memory::FILE.to_owned(), spec.clone());
+    stand.call(Op::MemfdCreate { slot, spec: create })?;
     stand.open_device()?;
     let create_session = stand.create_session(memory::SESSION)?;
     let preserve = stand.call(memory::preserve())?.1;

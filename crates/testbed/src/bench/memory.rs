@@ -17,9 +17,6 @@ pub(super) const SESSION: &str = "memory";
 /// The slot of the memfd.
 pub(super) const FILE: &str = "memfd";
 const TOKEN: u64 = 1;
-/// Another memfd.
-const FILLER: &str = "filler";
-const FILLER_MIB: u32 = 256;
 /// Room for the kernel, its ramdisk and KHO's scratch area; beside it there is the memfd, twice, so that no folio has to be taken
 /// from the scratch area, where preserving would have to move it away.
 const BESIDE_MIB: u32 = 2048;
@@ -28,7 +25,7 @@ const BESIDE_MIB: u32 = 2048;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Folio {
-    /// Of 4 KiB, as the kernel hands them out on a quiet machine: nearly all beside each other.
+    /// Of 4 KiB, as the kernel hands them out on a quiet machine: chance decides how many are beside each other.
     Small,
     /// Of 4 KiB, none beside another.
     Apart,
@@ -80,7 +77,8 @@ pub(super) fn measure(
     let mut stand = Stand::start(lab, flavor, &about, machine_mib(mib))?;
     let spec = spec(folio, mib);
     stand.open_device()?;
-    create(&mut stand, spec.clone())?;
+    let (slot, create) = (FILE.to_owned(), spec.clone());
+    stand.call(Op::MemfdCreate { slot, spec: create })?;
     expect_folios(&mut stand, folio, mib)?;
 
     // Folios that happen to lie in KHO's scratch area are moved away by the first call; that is not what is measured.
@@ -118,16 +116,6 @@ pub(super) fn measure(
         peak_kib: taken(last.lowest_kib),
         samples: last.samples,
     });
-    Ok(())
-}
-
-/// Makes the memfd. How much free memory lies about in small pieces is a matter of chance, and the kernel hands these out first:
-/// another memfd gets them, which stays with the first kernel.
-pub(super) fn create(stand: &mut Stand, spec: MemfdSpec) -> Result<()> {
-    for (slot, spec) in [(FILLER, self::spec(Folio::Small, FILLER_MIB)), (FILE, spec)] {
-        let slot = slot.to_owned();
-        stand.call(Op::MemfdCreate { slot, spec })?;
-    }
     Ok(())
 }
 
