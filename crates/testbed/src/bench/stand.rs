@@ -88,9 +88,14 @@ impl Stand {
     }
 
     /// Waits until the kernel is done with what it puts off while it boots, such as the choice of its clock: before that its
-    /// timers are coarse. In a machine that counts instructions idle time takes no time.
+    /// timers are coarse. In a machine that counts instructions idle time takes no time. From then on it prints warnings only: a
+    /// test in the kernel says when it is called, which takes a serial line more than the call, and whoever comes next.
     fn settle(&mut self) -> Result<()> {
         self.call(Op::Sleep { ms: SETTLE_MS })?;
+        self.call(Op::WriteFile {
+            path: "/proc/sys/kernel/printk".into(),
+            bytes: "5".into(),
+        })?;
         Ok(())
     }
 
