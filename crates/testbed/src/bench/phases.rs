@@ -40,7 +40,7 @@ const WAY: [(&str, &str, &str); 8] = [
         "memblock_free_all",
         "free memory to the page allocator",
     ),
-    (LATE, "kho_memory_release", RESTORE),
+    (LATE, OURS, RESTORE),
     (LATE, "tsc_init", CLOCKS),
     (LATE, "setup_boot_APIC_clock", CLOCKS),
     (
@@ -49,6 +49,8 @@ const WAY: [(&str, &str, &str); 8] = [
         "struct pages put off until then",
     ),
 ];
+/// C has no such function.
+const OURS: &str = "kho_memory_release";
 /// The initcall that reads from the disk. It waits for the host, however long that takes, which is not counted.
 const DISK: &str = "virtio_blk_init";
 /// So many initcalls are shown.
@@ -108,7 +110,7 @@ pub(super) fn measure(
     let stand = Stand::start_debugged(lab, flavor, &about, memory::machine_mib(mib))?;
     let mut way = None;
     let carried = boot::carry_through(stand, mib, layout.pages(), |stand| {
-        let found = way.insert(Way::follow(stand, image, &symbols)?);
+        let found = way.insert(Way::follow(stand, image, &symbols, flavor)?);
         found.last.map(|it| it.tsc).context("there are no phases")
     })?;
     let way = way.context("the machine was not followed")?;
@@ -172,7 +174,7 @@ impl Guide<'_> {
 
 impl Way {
     /// Goes into the loaded kernel.
-    fn follow(stand: &mut Stand, image: &Path, symbols: &Symbols) -> Result<Self> {
+    fn follow(stand: &mut Stand, image: &Path, symbols: &Symbols, flavor: Flavor) -> Result<Self> {
         let (gdb, qmp) = stand.machine.debugger()?;
         let mut guide = Guide { gdb, qmp, symbols };
         let mut way = Self::default();
@@ -186,7 +188,10 @@ impl Way {
         way.go(&mut guide, "image moved into place", purgatory)?;
         way.go(&mut guide, "purgatory", kernel + ENTRY)?;
         way.go(&mut guide, "decompression", decompressed)?;
-        for (before, function, itself) in WAY {
+        let functions = WAY.into_iter();
+        for (before, function, itself) in
+            functions.filter(|it| flavor == Flavor::Rust || it.1 != OURS)
+        {
             let entered = way.reach(&mut guide, before, function)?;
             let caller = guide.gdb.word(entered.stack)?;
             way.go(&mut guide, itself, caller)?;
