@@ -3,19 +3,19 @@
 //! Many clients of luod in one process: `crowd PREFIX COUNT [join=GENERATION] [claim=GENERATION] [luod=PID] [socket=PATH]`. With
 //! luod's process it says how long that has been at work for the claims.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use liveupdate::{Incoming, Outgoing, Session};
 use luod::{
     client::Client,
     protocol::{Command, Event, Id},
 };
 
-use crate::service::{Files, Words, persist};
+use crate::{
+    service::{Files, Words, persist},
+    system::processor_time,
+};
 
 struct Member {
     id: Id,
@@ -112,23 +112,4 @@ fn claim(socket: &Path, ids: &[Id], generation: u64, luod: Option<i32>) -> Resul
     }
     println!("done {}", ids.len());
     Ok(())
-}
-
-/// How long a process has been at work, in user space and in the kernel.
-fn processor_time(pid: i32) -> Result<Duration> {
-    let mut clock = 0;
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: both calls write one value of the type that they are given a pointer to.
-    let failed = unsafe {
-        libc::clock_getcpuclockid(pid, &raw mut clock) != 0
-            || libc::clock_gettime(clock, &raw mut time) != 0
-    };
-    ensure!(!failed, "process {pid} has no clock");
-    Ok(Duration::new(
-        time.tv_sec.try_into()?,
-        time.tv_nsec.try_into()?,
-    ))
 }

@@ -18,6 +18,7 @@ use rustix::{
 use crate::{
     agent,
     slots::{Slots, Tried as _, other},
+    system::processor_time,
 };
 
 /// A process that was killed too late this often cannot be killed in time.
@@ -27,27 +28,13 @@ const ATTEMPTS: u32 = 4;
 const LOOK: Duration = Duration::from_micros(100);
 const LOOKS: u32 = 10_000;
 
-/// How long a process has run, on any processor; nothing if it has ended.
-fn run_time(pid: Pid) -> Option<Duration> {
-    let mut clock = 0;
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: there is room for a clock, and then for a time.
-    let found = unsafe {
-        libc::clock_getcpuclockid(pid.as_raw_pid(), &mut clock) == 0
-            && libc::clock_gettime(clock, &mut time) == 0
-    };
-    let (seconds, nanoseconds) = (time.tv_sec.cast_unsigned(), time.tv_nsec as u32);
-    found.then(|| Duration::new(seconds, nanoseconds))
-}
-
 /// Waits until a process has run so much longer: on a busy host another processor may be far ahead of it.
 fn let_run(pid: Pid, longer: Duration) {
-    let Some(begun) = run_time(pid) else { return };
+    // Nothing if it has ended.
+    let time = || processor_time(pid.as_raw_pid()).ok();
+    let Some(begun) = time() else { return };
     for _ in 0..LOOKS {
-        match run_time(pid) {
+        match time() {
             Some(now) if now - begun < longer => thread::sleep(LOOK),
             _ => return,
         }

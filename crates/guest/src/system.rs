@@ -7,9 +7,10 @@ use std::{
     fs::{self, File},
     io::{ErrorKind, Read as _},
     os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
+    time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use luo_guest::proto::{FREE_PER_CPU, Hello, LogLine, Outcome, Reply};
 use rustix::process::{Resource, Rlimit};
 
@@ -32,6 +33,25 @@ pub(crate) fn hello() -> Result<Hello> {
         uptime_ms: (seconds * 1000.0) as u64,
         tsc: tsc(),
     })
+}
+
+/// How long a process has been at work, in user space and in the kernel.
+pub(crate) fn processor_time(pid: i32) -> Result<Duration> {
+    let mut clock = 0;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: both calls write one value of the type that they are given a pointer to.
+    let failed = unsafe {
+        libc::clock_getcpuclockid(pid, &raw mut clock) != 0
+            || libc::clock_gettime(clock, &raw mut time) != 0
+    };
+    ensure!(!failed, "process {pid} has no clock");
+    Ok(Duration::new(
+        time.tv_sec.try_into()?,
+        time.tv_nsec.try_into()?,
+    ))
 }
 
 /// The processor's time-stamp counter.
