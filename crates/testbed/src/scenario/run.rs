@@ -134,10 +134,10 @@ impl<'a> Stage<'a> {
             {
                 return self.expect_defect(action, symptom).with_context(step);
             }
-            if let Action::Last(op, text) = action {
-                return self.leave(op, text).with_context(step);
-            }
             self.act(action).with_context(step)?;
+            if let Action::Last(..) = action {
+                return Ok(());
+            }
         }
         self.check_log()?;
         self.check_leaks()

@@ -5,7 +5,10 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use luo_guest::proto::{MemfdSpec, Op, Pages, Reply};
 
-use super::Options;
+use super::{
+    Options,
+    memfd::{KIB, MIB},
+};
 use crate::{
     machine::MachineConfig,
     scenario::{
@@ -16,9 +19,6 @@ use crate::{
         },
     },
 };
-
-pub(super) const KIB: u64 = 1 << 10;
-pub(super) const MIB: u64 = 1 << 20;
 
 /// A node ends there, in the middle of a huge page.
 const FIRST_NODE_KIB: u64 = (1 << 20) + 12;

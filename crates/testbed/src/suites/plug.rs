@@ -4,7 +4,10 @@
 
 use anyhow::ensure;
 
-use super::kho::{KIB, MIB, on_processor, shared_kib, two_nodes};
+use super::{
+    kho::{on_processor, shared_kib, two_nodes},
+    memfd::{KIB, MIB},
+};
 use crate::{
     machine::MachineConfig,
     scenario::{
