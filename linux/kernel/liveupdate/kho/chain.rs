@@ -9,7 +9,7 @@ use kernel::{
 };
 
 /// The size of a page, and so of a chunk.
-const PAGE: u64 = size_of::<Chunk>() as u64;
+pub const PAGE: u64 = size_of::<Chunk>() as u64;
 
 /// Extents that a page of the chain has room for.
 pub const PER_CHUNK: usize = 511;

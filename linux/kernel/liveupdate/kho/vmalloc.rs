@@ -3,7 +3,7 @@
 //! Areas of vmalloc.
 
 use crate::{
-    chain::{Chain, Chunk, PER_CHUNK},
+    chain::{Chain, Chunk, PAGE, PER_CHUNK},
     extents::split,
     outgoing,
 };
@@ -11,15 +11,13 @@ use core::{ffi::c_void, ptr::NonNull};
 use kernel::{
     bindings,
     kho::{
+        extent::Extent,
         mark::{self, Account},
         vm::{self, Area},
         PhysAddr, Preserved,
     },
-    page::PAGE_SIZE,
     prelude::*,
 };
-
-const PAGE: u64 = PAGE_SIZE as u64;
 
 /// Preserves an area, whose extents are single pages for the next kernel.
 ///
@@ -60,7 +58,7 @@ pub(crate) fn preserve(area: &Area) -> Result<bindings::kho_vmalloc> {
 ///
 /// That has to have made it, in this kernel, and nobody has undone it.
 pub(crate) unsafe fn unpreserve(preservation: &bindings::kho_vmalloc) {
-    let order = u32::from(preservation.order);
+    let order = preservation.order as u8;
     // SAFETY: All that is written there is the address.
     let mut next = unsafe { preservation.first.phys };
     while next != 0 {
@@ -68,8 +66,8 @@ pub(crate) unsafe fn unpreserve(preservation: &bindings::kho_vmalloc) {
         let chunk = unsafe { Preserved::<Chunk>::from_phys(PhysAddr(next)) };
         next = chunk.next;
         let firsts = chunk.extents.iter().take_while(|it| **it != 0);
-        let ranges = firsts.map(|it| it / PAGE..it / PAGE + (1 << order));
-        outgoing::unpreserve(ranges.flat_map(|it| split(it, mark::node)));
+        let extents = firsts.map(|it| Extent::new(it / PAGE, order).pages());
+        outgoing::unpreserve(extents.flat_map(|it| split(it, mark::node)));
     }
 }
 
